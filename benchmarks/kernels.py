@@ -1,0 +1,184 @@
+"""Is each kernel faster than its NumPy twin, and which block size suits memory_bank.nearest?
+
+    python benchmarks/kernels.py
+
+Sizes are those of a 256x256 px picture: 4096 x 24, 1024 x 40 and 256 x 112 patch features, 256 centers; for
+what fitting does as well, also 65,536 points. Everything runs on one thread and one BLAS thread, interleaved.
+Each alternative is checked against the kernel before it is timed.
+"""
+
+from __future__ import annotations
+
+import _common
+import numpy as np
+from scipy import ndimage, sparse
+
+from cfa_lite import _kernels, memory_bank, threads
+
+PICTURE_SIZES = ((4096, 24), (1024, 40), (256, 112))
+FIT_SIZES = ((65536, 24), (65536, 40), (65536, 112))
+N_CENTERS = 256
+BLOCKS = (128, 256, 512, 1024)
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--small", action="store_true", help="leave out the 65,536 points of fitting")
+    args = parser.parse_args()
+    _common.print_machine(1)
+    fit_sizes = () if args.small else FIT_SIZES
+    rng = np.random.default_rng(0)
+    with threads.serial_blas():
+        for n, d in PICTURE_SIZES:
+            select_nearest(rng, n, d, args.rounds)
+        for n, d in (*PICTURE_SIZES, *fit_sizes):
+            add_to_clusters(rng, n, d, args.rounds)
+        for n, d in PICTURE_SIZES:
+            pool3x3(rng, d, int(n**0.5), args.rounds)
+        for n, d in (*PICTURE_SIZES, *fit_sizes):
+            block_size(rng, n, d, args.rounds)
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32)
+
+
+def select_nearest(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+    points, centers = normal(rng, n, d), normal(rng, N_CENTERS, d)
+    points_sq, centers_sq = (points**2).sum(1), (centers**2).sum(1)
+    products = points @ centers.T
+    index, distance_sq = np.empty(n, np.int32), np.empty(n, np.float32)
+    part_of = np.empty((memory_bank._BLOCK, N_CENTERS), np.float32)
+
+    def kernel() -> tuple[np.ndarray, np.ndarray]:
+        _kernels.select_nearest(products, points_sq, centers_sq, index, distance_sq)
+        return index, distance_sq
+
+    def numpy_whole() -> tuple[np.ndarray, np.ndarray]:
+        beyond = centers_sq - 2 * products
+        return beyond.argmin(1), np.maximum(beyond.min(1) + points_sq, 0)
+
+    def numpy_argmin_only() -> tuple[np.ndarray, np.ndarray]:
+        beyond = centers_sq - 2 * products
+        found = beyond.argmin(1)
+        return found, np.maximum(np.take_along_axis(beyond, found[:, None], 1)[:, 0] + points_sq, 0)
+
+    def numpy_blocks() -> tuple[np.ndarray, np.ndarray]:
+        # as memory_bank.nearest feeds the kernel: what is searched is still in the cache
+        found, least = np.empty(n, np.intp), np.empty(n, np.float32)
+        for start in range(0, n, memory_bank._BLOCK):
+            rows = slice(start, min(start + memory_bank._BLOCK, n))
+            beyond = part_of[: rows.stop - start]
+            np.multiply(products[rows], -2, out=beyond)
+            beyond += centers_sq
+            beyond.argmin(1, out=found[rows])
+            least[rows] = np.take_along_axis(beyond, found[rows, None], 1)[:, 0]
+        return found, np.maximum(least + points_sq, 0)
+
+    alternatives = {
+        "kernel": kernel,
+        "NumPy, min and argmin": numpy_whole,
+        "NumPy, argmin and take": numpy_argmin_only,
+        f"NumPy, same in blocks of {memory_bank._BLOCK}": numpy_blocks,
+    }
+    for name, call in alternatives.items():
+        found, least = call()
+        # two centers as near as each other but for rounding may change places
+        assert np.mean(found == kernel()[0]) > 0.999 and np.allclose(least, distance_sq, rtol=1e-4, atol=1e-4), name
+    _common.print_interleaved(f"select_nearest, {n} x {d}", _common.interleaved(alternatives, rounds))
+
+
+def add_to_clusters(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+    points = normal(rng, n, d)
+    labels, _ = memory_bank.nearest(points, normal(rng, N_CENTERS, d))
+
+    def kernel() -> tuple[np.ndarray, np.ndarray]:
+        sums, counts = np.zeros((N_CENTERS, d)), np.zeros(N_CENTERS, np.int64)
+        _kernels.add_to_clusters(points, labels, sums, counts)
+        return sums, counts
+
+    def add_at() -> tuple[np.ndarray, np.ndarray]:
+        sums = np.zeros((N_CENTERS, d))
+        np.add.at(sums, labels, points)
+        return sums, np.bincount(labels, minlength=N_CENTERS)
+
+    def bincount() -> tuple[np.ndarray, np.ndarray]:
+        sums = np.empty((N_CENTERS, d))
+        for c in range(d):
+            sums[:, c] = np.bincount(labels, weights=points[:, c], minlength=N_CENTERS)
+        return sums, np.bincount(labels, minlength=N_CENTERS)
+
+    def one_hot() -> tuple[np.ndarray, np.ndarray]:
+        # float32, or it would be slower still: it gives up the long sums in float64
+        hot = (labels == np.arange(N_CENTERS, dtype=np.int32)[:, None]).astype(np.float32)
+        return hot @ points, hot.sum(1)
+
+    def sparse_one_hot() -> tuple[np.ndarray, np.ndarray]:
+        hot = sparse.csc_matrix((np.ones(n), labels, np.arange(n + 1)), (N_CENTERS, n))
+        return hot @ points, np.bincount(labels, minlength=N_CENTERS)
+
+    alternatives = {
+        "kernel": kernel,
+        "np.add.at": add_at,
+        "np.bincount a column": bincount,
+        "one-hot product, float32": one_hot,
+        "one-hot product, SciPy sparse": sparse_one_hot,
+    }
+    for name, call in alternatives.items():
+        sums, counts = call()
+        assert np.allclose(sums, kernel()[0], rtol=1e-3, atol=1e-2) and (counts == kernel()[1]).all(), name
+    _common.print_interleaved(f"add_to_clusters, {n} x {d}", _common.interleaved(alternatives, rounds))
+
+
+def pool3x3(rng: np.random.Generator, n_channels: int, side: int, rounds: int) -> None:
+    maps = normal(rng, n_channels, side, side)
+    ninth = np.float32(1 / 9)
+
+    def kernel() -> np.ndarray:
+        out = np.empty_like(maps)
+        _kernels.pool3x3(maps, out)
+        return out
+
+    def shifted() -> np.ndarray:
+        padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+        rows = padded[:, :-2] + padded[:, 1:-1]
+        rows += padded[:, 2:]
+        out = rows[:, :, :-2] + rows[:, :, 1:-1]
+        out += rows[:, :, 2:]
+        out *= ninth
+        return out
+
+    def scipy_filter() -> np.ndarray:
+        return ndimage.uniform_filter(maps, (1, 3, 3), mode="constant")
+
+    alternatives = {"kernel": kernel, "NumPy, shifted sums": shifted, "SciPy, uniform_filter": scipy_filter}
+    for name, call in alternatives.items():
+        assert np.allclose(call(), kernel(), rtol=1e-4, atol=1e-5), name
+    _common.print_interleaved(f"pool3x3, {n_channels} x {side} x {side}", _common.interleaved(alternatives, rounds))
+
+
+def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+    points, centers = normal(rng, n, d), normal(rng, N_CENTERS, d)
+    usual = memory_bank._BLOCK
+
+    def with_blocks_of(size: int) -> None:
+        memory_bank._BLOCK = size
+        memory_bank.nearest(points, centers)
+
+    in_use = min(usual, n)
+    sizes = dict.fromkeys([in_use, *(block for block in BLOCKS if block < n), n])  # the one in use is the first
+
+    def name_of(size: int) -> str:
+        return ("all" if size == n else str(size)) + (" (in use)" if size == in_use else "")
+
+    alternatives = {name_of(size): lambda size=size: with_blocks_of(size) for size in sizes}
+    try:
+        seconds = _common.interleaved(alternatives, rounds)
+    finally:
+        memory_bank._BLOCK = usual
+    _common.print_interleaved(f"product and select_nearest by rows a block, {n} x {d}", seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""How long do we and scikit-learn take for K-means of equal inertia, and does the warm-up schedule pay?
+
+    python benchmarks/kmeans.py
+    python benchmarks/kmeans.py --threads 1
+
+Within fit each K-means runs on one thread, beside others; one on all threads is what a caller of its own gets.
+Points are whitened patch features of pictures of woven cloth (cfa_lite.demo), 65,536 a level at 24, 40 and 112
+dimensions; 256 centers; seeds 0 to 4. Every row takes its turn in each seed. Seconds are of the whole call, seeds
+and last assignment included. Inertia is computed in float64 by the same code for all, and given relative to the
+lowest that any run reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import _common
+import numpy as np
+from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
+from threadpoolctl import threadpool_limits
+
+from cfa_lite import descriptor, fitting, images, memory_bank, pipeline, threads
+from cfa_lite.backbone import Backbone, find_spec
+from cfa_lite.demo import weave
+
+SHRINKAGE = 0.1
+SIZE_PX = (256, 256)
+_PAUSE_SECONDS = 0.2  # BLAS and OpenMP threads spin for a while after their work, and would slow the next run
+TARGET = "sklearn KMeans, max_iter=10"  # whose inertia the others have to reach
+
+Run = Callable[[np.ndarray, int], tuple[np.ndarray, int]]  # points, seed -> centers, iterations
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--points", type=int, default=fitting.N_PATCHES)
+    parser.add_argument("--centers", type=int, default=256)
+    parser.add_argument("--pictures", type=int, default=256, help="256 give every level 65,536 patches")
+    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2, 3, 4], metavar="0,1,...")
+    parser.add_argument("--threads", type=int, default=threads.available_cores())
+    args = parser.parse_args()
+    _common.print_machine(args.threads)
+    families, ablation = alternatives(args.centers, args.threads)
+    runs = {name: run for rows in (*families.values(), ablation) for name, run in rows.items()}
+    for points in make_points(args.pictures, args.points, args.threads):
+        print(f"\n{len(points)} x {points.shape[1]} points, {args.centers} centers, {len(args.seeds)} seeds")
+        seconds, inertia, n_iterations = measure(points, runs, args.seeds, args.threads)
+        print_table(families, ablation, seconds, inertia, n_iterations)
+        print_equal_inertia(families, seconds, inertia)
+
+
+def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarray]:
+    """Descriptors (n, d) float32 of the pooled levels of the full scale, as fit makes them."""
+    network = Backbone(find_spec("lite0"))
+
+    def one(i: int) -> fitting.FeatureMaps:
+        return pipeline.feature_maps(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX, network)
+
+    maps = list(threads.ordered_map(one, range(n_pictures), n_threads))
+    keys = [key for key in pipeline.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
+    made = []
+    for rows, _ in fitting._sample(maps, keys, 0, n_threads).values():
+        rows = np.random.default_rng(0).permutation(rows)[:n_points]
+        made.append(descriptor.describe(rows, *descriptor.shrunk_whitening(rows, SHRINKAGE)))
+    return made
+
+
+def alternatives(n_centers: int, n_threads: int) -> tuple[dict[str, dict[str, Run]], dict[str, Run]]:
+    """Rows of the table by whose they are, and the rows that leave out or change the warm-up."""
+
+    def ours(**options: float) -> Run:
+        def run(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+            rng = np.random.default_rng(seed)
+            found = memory_bank.kmeans(points, n_centers, rng, n_threads=n_threads, **options)
+            return found.centers, found.n_iterations
+
+        return run
+
+    def sklearn(**options: int) -> Run:
+        def run(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+            found = KMeans(n_centers, n_init=1, algorithm="lloyd", random_state=seed, **options).fit(points)
+            return found.cluster_centers_, found.n_iter_
+
+        return run
+
+    def sklearn_seeded_as_ours(max_iter: int) -> Run:
+        # scikit-learn's seeding sees all points and tries several a center; this tells seeding from iterating
+        def run(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+            n_seen = min(len(points), max(memory_bank._SEED_POINTS * n_centers, 2048))
+            seen = points[np.random.default_rng(seed).choice(len(points), n_seen, replace=False)]
+            seeds, _ = kmeans_plusplus(seen, n_centers, random_state=seed, n_local_trials=1)
+            found = KMeans(n_centers, init=seeds, n_init=1, algorithm="lloyd", max_iter=max_iter).fit(points)
+            return found.cluster_centers_, found.n_iter_
+
+        return run
+
+    def mini_batch(**options: int | None) -> Run:
+        def run(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+            found = MiniBatchKMeans(n_centers, n_init=1, random_state=seed, **options).fit(points)
+            return found.cluster_centers_, found.n_iter_
+
+        return run
+
+    def no_warm_up(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+        usual = memory_bank._WARM_UP
+        memory_bank._WARM_UP = ()
+        try:
+            return ours(max_iterations=5, tolerance=0.0)(points, seed)
+        finally:
+            memory_bank._WARM_UP = usual
+
+    def half_the_points(points: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+        # seeds and iterations as memory_bank.kmeans does them, but never on more than half
+        rng = np.random.default_rng(seed)
+        points = points[rng.permutation(len(points))]
+        with threads.serial_blas():
+            centers = memory_bank._seed(points[: max(memory_bank._SEED_POINTS * n_centers, 2048)], n_centers, rng)
+            half = points[: len(points) // 2]
+            for _ in range(10):
+                centers = memory_bank._means(half, *memory_bank.nearest(half, centers, n_threads), n_centers)
+            memory_bank.nearest(points, centers, n_threads)  # the others' time has their inertia in it too
+        return centers, 10
+
+    families = {
+        "ours": {
+            "ours, default (max_iterations=2)": ours(),
+            "ours, max_iterations=5": ours(max_iterations=5),
+            "ours, max_iterations=10": ours(max_iterations=10),
+            "ours, max_iterations=100": ours(max_iterations=100),
+            "ours, max_iterations=10, tolerance=0": ours(max_iterations=10, tolerance=0.0),
+            "ours, max_iterations=20, tolerance=0": ours(max_iterations=20, tolerance=0.0),
+            "ours, max_iterations=100, tolerance=1e-4": ours(max_iterations=100, tolerance=1e-4),
+        },
+        "sklearn KMeans": {
+            "sklearn KMeans, max_iter=5": sklearn(max_iter=5),
+            TARGET: sklearn(max_iter=10),
+            "sklearn KMeans, max_iter=300": sklearn(max_iter=300),
+        },
+        "sklearn KMeans, seeded as ours": {
+            "sklearn KMeans, seeded as ours, max_iter=5": sklearn_seeded_as_ours(5),
+            "sklearn KMeans, seeded as ours, max_iter=10": sklearn_seeded_as_ours(10),
+            "sklearn KMeans, seeded as ours, max_iter=20": sklearn_seeded_as_ours(20),
+        },
+        "MiniBatchKMeans": {
+            "MiniBatchKMeans, batch_size=1024": mini_batch(batch_size=1024),
+            "MiniBatchKMeans, batch_size=4096": mini_batch(batch_size=4096),
+            # its defaults stop it early; these go over the points ten times
+            "MiniBatchKMeans, batch_size=1024, 10 epochs": mini_batch(
+                batch_size=1024, max_iter=10, max_no_improvement=None
+            ),
+            "MiniBatchKMeans, batch_size=4096, 10 epochs": mini_batch(
+                batch_size=4096, max_iter=10, max_no_improvement=None
+            ),
+        },
+    }
+    ablation = {
+        "warm-up: none, 5 iterations on all points": no_warm_up,
+        "warm-up: none, 10 iterations on half the points": half_the_points,
+    }
+    return families, ablation
+
+
+def measure(
+    points: np.ndarray, runs: dict[str, Run], seeds: list[int], n_threads: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Seconds, inertia and iterations (seeds,) of every row."""
+    seconds, inertia, n_iterations = ({name: np.empty(len(seeds)) for name in runs} for _ in range(3))
+    with threadpool_limits(limits=n_threads):  # ours holds BLAS at one thread and runs blocks beside each other
+        for run in runs.values():
+            run(points[: min(len(points), 8192)], 0)  # compiles kernels and starts thread pools
+        for i, seed in enumerate(seeds):
+            for name, run in runs.items():
+                time.sleep(_PAUSE_SECONDS)
+                start = time.perf_counter()
+                centers, n_iterations[name][i] = run(points, seed)
+                seconds[name][i] = time.perf_counter() - start
+                inertia[name][i] = inertia_of(points, centers)
+    return seconds, inertia, n_iterations
+
+
+def inertia_of(points: np.ndarray, centers: np.ndarray) -> float:
+    centers = centers.astype(np.float64)
+    total = 0.0
+    with threads.serial_blas():
+        for start in range(0, len(points), 4096):
+            part = points[start : start + 4096].astype(np.float64)
+            least = ((centers**2).sum(1) - 2 * part @ centers.T).min(1)
+            total += float((least + (part**2).sum(1)).sum())
+    return total
+
+
+def print_table(
+    families: dict[str, dict[str, Run]],
+    ablation: dict[str, Run],
+    seconds: dict[str, np.ndarray],
+    inertia: dict[str, np.ndarray],
+    n_iterations: dict[str, np.ndarray],
+) -> None:
+    best = min(values.min() for values in inertia.values())
+    print("\n| | seconds, median (min to max) | inertia / lowest, median (min to max) | iterations |")
+    print("|---|---|---|---|")
+    for rows in (*families.values(), ablation):
+        for name in rows:
+            took, share = seconds[name], inertia[name] / best
+            print(
+                f"| {name} | {np.median(took):.3f} ({took.min():.3f} to {took.max():.3f})"
+                f" | {np.median(share):.4f} ({share.min():.4f} to {share.max():.4f})"
+                f" | {np.median(n_iterations[name]):.0f} |"
+            )
+
+
+def print_equal_inertia(
+    families: dict[str, dict[str, Run]], seconds: dict[str, np.ndarray], inertia: dict[str, np.ndarray]
+) -> None:
+    """Of each, the cheapest setting whose median inertia is not above that of TARGET."""
+    limit = np.median(inertia[TARGET])
+    ours = None
+    print(f"\nto the inertia of {TARGET}:")
+    for family, rows in families.items():
+        reaching = [name for name in rows if np.median(inertia[name]) <= limit]
+        if not reaching:
+            nearest = min(rows, key=lambda name: np.median(inertia[name]))
+            print(f"  {family}: not reached ({nearest}: {np.median(inertia[nearest]) / limit - 1:+.2%})")
+            continue
+        cheapest = min(reaching, key=lambda name: np.median(seconds[name]))
+        took = float(np.median(seconds[cheapest]))
+        ours = ours or (took if family == "ours" else None)
+        times = f", {took / ours:.2f} times ours" if ours and family != "ours" else ""
+        print(f"  {family}: {took:.3f} s by {cheapest}{times}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""cfa-lite: learn a product from pictures of good parts, find what is wrong with new ones. CPU only.
+
+>>> from cfa_lite import CFA, load
+>>> model = CFA().fit("good/")                      # doctest: +SKIP
+>>> model.score_image("line/017.png").verdict       # doctest: +SKIP
+'NG'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFittedError, OutputError
+
+if TYPE_CHECKING:
+    from .model import CFA, load
+    from .results import ScoreResult
+
+__version__ = "0.1.0"
+__all__ = [
+    "CFA", "ArchiveError", "BackboneError", "CfaLiteError", "ImageError", "NotFittedError", "OutputError",
+    "ScoreResult", "load",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs NumPy, Numba and onnxruntime on first use, so that ``--help`` answers at once."""
+    if name in ("CFA", "load"):
+        from . import model
+
+        return getattr(model, name)
+    if name == "ScoreResult":
+        from .results import ScoreResult
+
+        return ScoreResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

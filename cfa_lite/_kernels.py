@@ -1,0 +1,83 @@
+"""Numba kernels: they only compute. Their callers check, allocate and multiply.
+
+Every kernel is serial and releases the GIL; threads.ordered_map runs several beside each other. This
+needs none of Numba's threading layers (of which one aborts the process when two Python threads meet in
+it) and gives the same bits on any number of threads. tests/naive.py holds an obvious twin of each.
+"""
+
+import numba
+import numpy as np
+
+# All of fast-math but nnan and ninf, which would delete the checks for NaN and infinity.
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def _njit(function):
+    """Compile for one thread without the GIL; keep it on disk where a folder for that can be written."""
+    try:
+        return numba.njit(cache=True, nogil=True, fastmath=FASTMATH)(function)
+    except RuntimeError:  # read-only install and no writable home: compile anew in each process
+        return numba.njit(nogil=True, fastmath=FASTMATH)(function)
+
+
+@_njit
+def select_nearest(products, points_sq, centers_sq, index, distance_sq):
+    """Nearest center of each point, from |x|^2 - 2 x.c + |c|^2; ties go to the lower index.
+
+    products (n, k), points_sq (n,), centers_sq (k,) float32 in; index (n,) int32, distance_sq (n,) out.
+    The expansion rounds below zero, so it is clamped; NaN stays NaN. Floats that are not negative order
+    like their bits, and a minimum of integers is a vector instruction where one of floats is a branch.
+    """
+    n, k = products.shape
+    row = np.empty(k, np.float32)
+    bits = row.view(np.int32)
+    for i in range(n):
+        for j in range(k):
+            value = points_sq[i] + centers_sq[j] - np.float32(2) * products[i, j]
+            row[j] = np.float32(0) if value < 0 else value
+        least = bits[0]
+        for j in range(k):
+            least = min(least, bits[j])
+        nearest = 0
+        for j in range(k):
+            if bits[j] == least:
+                nearest = j
+                break
+        index[i] = nearest
+        distance_sq[i] = row[nearest]
+
+
+@_njit
+def add_to_clusters(points, labels, sums, counts):
+    """Add each point (n, d) float32 to its cluster's sum (k, d) float64 and count (k,) int64."""
+    n, d = points.shape
+    for i in range(n):
+        j = labels[i]
+        counts[j] += 1
+        for c in range(d):
+            sums[j, c] += points[i, c]
+
+
+@_njit
+def pool3x3(maps, out):
+    """3x3 mean, stride 1, of each channel of maps (c, h, w) float32; zero padding counts."""
+    n_channels, h, w = maps.shape
+    ninth = np.float32(1 / 9)
+    column = np.empty(w, np.float32)
+    for c in range(n_channels):
+        for y in range(h):
+            for x in range(w):
+                column[x] = maps[c, y, x]
+            if y > 0:
+                for x in range(w):
+                    column[x] += maps[c, y - 1, x]
+            if y < h - 1:
+                for x in range(w):
+                    column[x] += maps[c, y + 1, x]
+            if w == 1:
+                out[c, y, 0] = column[0] * ninth
+                continue
+            out[c, y, 0] = (column[0] + column[1]) * ninth
+            for x in range(1, w - 1):
+                out[c, y, x] = (column[x - 1] + column[x] + column[x + 1]) * ninth
+            out[c, y, w - 1] = (column[w - 2] + column[w - 1]) * ninth

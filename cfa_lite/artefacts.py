@@ -1,0 +1,141 @@
+"""What a scoring run leaves on disk: rows (CSV or JSON lines) and one map or overlay a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from . import files
+from .errors import OutputError
+from .images import PictureFile
+from .results import FIELDS, ScoreResult
+
+FORMATS = ("csv", "jsonl")
+
+
+def format_of(path: str | os.PathLike) -> str:
+    """Format by a file name's ending.
+
+    Raises
+    ------
+    OutputError
+        If the ending is neither .csv nor .jsonl.
+    """
+    ending = Path(path).suffix.lower().lstrip(".")
+    if ending not in FORMATS:
+        raise OutputError(f"{path}: the format is not clear from its ending. Call it .csv or .jsonl, or give --format.")
+    return ending
+
+
+def header(fmt: str) -> str:
+    """First line of a file in format `fmt`; empty for JSON lines."""
+    return _csv_line(FIELDS) if fmt == "csv" else ""
+
+
+def row(result: ScoreResult, fmt: str) -> str:
+    """One result as one line of format `fmt`; what is not a number is left empty (CSV) or null (JSON)."""
+    values: dict[str, str | float | None] = dict(result.to_dict())
+    values["seconds"] = round(result.seconds, 6)
+    values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+    return json.dumps(values, ensure_ascii=False) + "\n" if fmt == "jsonl" else _csv_line(values.values())
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def open_rows(path: str | os.PathLike) -> IO[str]:
+    """Open a file for rows, line-buffered: what is known is on disk.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "w", encoding="utf-8", newline="", buffering=1)
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder for maps or overlays and see that it can be written to.
+
+    Raises
+    ------
+    OutputError
+        If it cannot.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with files.whole_file(Path(path, ".cfa-lite-check")):
+            pass
+        Path(path, ".cfa-lite-check").unlink()
+    except OSError as error:
+        raise _output_error(path, error) from error
+    return Path(path)
+
+
+def write_image(image: Image.Image, path: Path) -> None:
+    """Write a PNG or TIFF, by the ending of `path`, whole or not at all; folders are made as needed.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole_file(path) as file:
+            image.save(file, "PNG" if path.suffix == ".png" else "TIFF")
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def write_map(result: ScoreResult, path: Path) -> None:
+    """Write a picture's map at the picture's own size: 32-bit float TIFF, 1.0 is the limit."""
+    write_image(Image.fromarray(result.full_map()), path)
+
+
+def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
+    """Where each picture's outputs go, relative and without ending.
+
+    The same folders as in the input and the picture's name without its ending. Where two pictures
+    would meet (also where upper and lower case are one), all of them keep their endings; those that
+    still meet get a number.
+    """
+    plain = [picture.relative.with_suffix("") for picture in pictures]
+    shared = _shared(plain)
+    names = [p.relative if _key(name) in shared else name for p, name in zip(pictures, plain)]
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        number = 1
+        while _key(names[i]) in taken:
+            number += 1
+            names[i] = name.with_name(f"{name.name}_{number}")
+        taken.add(_key(names[i]))
+    return names
+
+
+def _key(name: Path) -> str:
+    return name.as_posix().casefold()
+
+
+def _shared(names: list[Path]) -> set[str]:
+    seen: set[str] = set()
+    return {key for key in map(_key, names) if key in seen or seen.add(key)}  # type: ignore[func-returns-value]
+
+
+def _output_error(path: str | os.PathLike, error: OSError) -> OutputError:
+    return OutputError(f"{path} cannot be written ({error.strerror or error}). Choose another place, or free it.")

@@ -1,0 +1,25 @@
+"""What can go wrong, by name. Wrong arguments stay ValueError and TypeError."""
+
+
+class CfaLiteError(Exception):
+    """Base of all errors of this package; its message says what, which and what to do."""
+
+
+class ImageError(CfaLiteError):
+    """A picture, or a set of pictures, cannot be used."""
+
+
+class BackboneError(CfaLiteError):
+    """An ONNX backbone or its manifest is missing, damaged or does what its manifest does not say."""
+
+
+class ArchiveError(CfaLiteError):
+    """A ``.cfa`` file is missing, damaged, foreign or cannot be written."""
+
+
+class OutputError(CfaLiteError):
+    """A result, a map or an overlay cannot be written."""
+
+
+class NotFittedError(CfaLiteError, ValueError):
+    """A model was asked to score or save before ``fit``."""

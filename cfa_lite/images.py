@@ -1,0 +1,208 @@
+"""Stage 1: picture files, PIL images and arrays -> pixels of the working size.
+
+Pixels are float32 (3, h, w) in red, green, blue order from 0 to 255, whatever the source's bit depth.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import ImageError
+
+ImageLike = str | os.PathLike | Image.Image | np.ndarray
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
+MIN_SIDE_PX = 32  # below, a picture has fewer than two patches a side at the coarsest stage
+MAX_AREA_RATIO = 4  # a picture so many times larger or smaller than all good ones is refused
+_SIXTEEN_BITS = np.float32(65535 / 255)
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture on disk and its place below the folder it was found in."""
+
+    path: Path
+    relative: Path
+
+
+def find_pictures(inputs: Iterable[str | os.PathLike]) -> list[PictureFile]:
+    """Pictures among files and, recursively, folders; each file once, folders in sorted order.
+
+    A file that is named is taken whatever its ending; in folders the ending decides (`SUFFIXES`), and
+    hidden files and folders are left out.
+
+    Raises
+    ------
+    ImageError
+        If an input does not exist or a folder holds no picture.
+    """
+    found: dict[str, PictureFile] = {}
+    for given in map(Path, inputs):
+        if given.is_dir():
+            pictures = []
+            for folder, subfolders, names in os.walk(given):
+                subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+                for name in sorted(names):
+                    if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                        path = Path(folder, name)
+                        pictures.append(PictureFile(path, path.relative_to(given)))
+            if not pictures:
+                raise ImageError(f"{given} holds no picture ({', '.join(sorted(SUFFIXES))}). Name another folder.")
+        elif given.exists():
+            pictures = [PictureFile(given, Path(given.name))]
+        else:
+            raise ImageError(f"{given} does not exist. Check the path.")
+        for picture in pictures:
+            found.setdefault(os.path.realpath(picture.path), picture)
+    return list(found.values())
+
+
+def name_of(image: ImageLike, position: int) -> str:
+    """What messages call an image: its path, or its place in the list."""
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {position}"
+
+
+def read(image: ImageLike, name: str = "image") -> list[Image.Image]:
+    """Open `image` as PIL bands: one image in mode L or RGB (8 bit) or F, or three in mode F.
+
+    Parameters
+    ----------
+    image : path, PIL.Image.Image, or ndarray (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), uint8 or uint16
+        16 bit: 0 to 65535 becomes 0 to 255 in floating point, neither clipped nor rounded. Alpha is
+        dropped, palettes and CMYK become RGB, EXIF orientation is applied.
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    ImageError
+        If a file cannot be read as a picture, or a picture is too small or of a kind not known.
+    TypeError, ValueError
+        If `image` is something else, or an array of another dtype or shape.
+    """
+    if isinstance(image, np.ndarray):
+        bands = _bands_of_array(image, name)
+    elif isinstance(image, Image.Image):
+        bands = _bands_of_pil(image, name)
+    elif isinstance(image, (str, os.PathLike)):
+        try:
+            with Image.open(image) as file:
+                bands = _bands_of_pil(file, name)
+        except ImageError:
+            raise
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist. Check the path.") from None
+        except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
+            raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
+    else:
+        raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
+    w, h = bands[0].size
+    if min(h, w) < MIN_SIDE_PX:
+        raise ImageError(f"{name} is {w}x{h} px; at least {MIN_SIDE_PX}x{MIN_SIDE_PX} are needed. Use larger crops.")
+    return bands
+
+
+def _bands_of_array(array: np.ndarray, name: str) -> list[Image.Image]:
+    if array.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"{name} is an array of {array.dtype}; give uint8 (0 to 255) or uint16 (0 to 65535)")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
+        raise ValueError(f"{name} is an array of shape {array.shape}; give (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)")
+    if array.ndim == 3:
+        array = array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3]
+    if array.dtype == np.uint8:
+        return [Image.fromarray(np.ascontiguousarray(array))]
+    planes = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
+    return [Image.fromarray(np.ascontiguousarray(plane, np.float32) / _SIXTEEN_BITS) for plane in planes]
+
+
+def _bands_of_pil(image: Image.Image, name: str) -> list[Image.Image]:
+    image = ImageOps.exif_transpose(image)  # also loads the pixels
+    if image.mode.startswith("I"):  # 16-bit grey; some readers and writers call it I (32 bit)
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"{name} has 32-bit values outside 0 to 65535. Save it as 8 or 16 bit.")
+        return [Image.fromarray(values.astype(np.float32) / _SIXTEEN_BITS)]
+    if image.mode == "F":
+        raise ImageError(f"{name} is a floating-point picture without a known range. Save it as 8 or 16 bit.")
+    return [image.copy() if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "LA") else "RGB")]
+
+
+def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
+    """Height and width in pixels as `read` would give them; of a file only the head is read."""
+    if isinstance(image, np.ndarray) and image.ndim >= 2:
+        return image.shape[0], image.shape[1]
+    if isinstance(image, Image.Image):
+        return _upright_size(image)
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            with Image.open(image) as file:
+                return _upright_size(file)
+        except Exception as error:
+            raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
+    raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    w, h = image.size
+    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # orientations that swap the sides
+    return (w, h) if turned else (h, w)
+
+
+def check_size(size_px: tuple[int, int], smallest_px: tuple[int, int], largest_px: tuple[int, int], name: str) -> None:
+    """Refuse a picture that cannot be of the product: far larger or smaller in area than all good ones.
+
+    Raises
+    ------
+    ImageError
+        If its area is more than `MAX_AREA_RATIO` times theirs, or less than their like part.
+    """
+    (h, w), (low_h, low_w), (high_h, high_w) = size_px, smallest_px, largest_px
+    if not low_h * low_w / MAX_AREA_RATIO <= h * w <= high_h * high_w * MAX_AREA_RATIO:
+        fitted = " to ".join(dict.fromkeys((f"{low_w}x{low_h}", f"{high_w}x{high_h}")))
+        raise ImageError(
+            f"{name} is {w}x{h} px, but the model was fitted on pictures of {fitted} px. Score pictures of the same"
+            " camera set-up, or fit anew."
+        )
+
+
+def working_size(size_px: tuple[int, int], scale: float, unit_px: int) -> tuple[int, int]:
+    """Height and width times `scale`, each brought to the nearest multiple of `unit_px`, at least one."""
+    h, w = (max(1, round(side * scale / unit_px)) * unit_px for side in size_px)
+    return h, w
+
+
+def to_pixels(bands: list[Image.Image], size_px: tuple[int, int]) -> np.ndarray:
+    """Bands of `read`, resized (bilinear, antialiased) to `size_px`: float32 (3, h, w), 0 to 255."""
+    h, w = size_px
+    resized = [np.asarray(band.resize((w, h), Image.Resampling.BILINEAR), np.float32) for band in bands]
+    if len(resized) == 3:
+        return np.stack(resized)
+    if resized[0].ndim == 2:
+        return np.repeat(resized[0][None], 3, axis=0)
+    return np.ascontiguousarray(resized[0].transpose(2, 0, 1))
+
+
+def halve(pixels: np.ndarray) -> np.ndarray:
+    """Half the size: (3, h, w) -> (3, h/2, w/2), both sides even.
+
+    The triangle filter (1, 3, 3, 1) / 8 along both sides, which is what `to_pixels` does for a factor
+    of two; the plain 2x2 mean lets finer texture alias (DESIGN.md, scales).
+    """
+    rows = _halve_rows(pixels)
+    return np.ascontiguousarray(_halve_rows(rows.transpose(0, 2, 1)).transpose(0, 2, 1))
+
+
+def _halve_rows(planes: np.ndarray) -> np.ndarray:
+    even, odd = planes[:, ::2], planes[:, 1::2]
+    total = (even + odd) * np.float32(3)
+    total[:, 1:] += odd[:, :-1]
+    total[:, :1] += even[:, :1]  # edges held
+    total[:, :-1] += even[:, 1:]
+    total[:, -1:] += odd[:, -1:]
+    return total * np.float32(1 / 8)

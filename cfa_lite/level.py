@@ -1,0 +1,85 @@
+"""What is learnt: levels (one image scale, one backbone output, pooled or not) and a product's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, order=True)
+class LevelKey:
+    """Which features a level sees.
+
+    Attributes
+    ----------
+    divisor : int
+        The picture is worked at its working size divided by this, 1 or 2.
+    output : int
+        Index of the backbone's output.
+    pooled : bool
+        Whether each patch is averaged with its eight neighbours. Pooled levels alone make the
+        picture's score, all levels make the map.
+    """
+
+    divisor: int
+    output: int
+    pooled: bool
+
+
+@dataclass(frozen=True)
+class Level:
+    """A fitted level.
+
+    Attributes
+    ----------
+    key : LevelKey
+    mean : ndarray (c,) float32
+    weight : ndarray (c, d) float32
+        Descriptors are (patches - mean) @ weight.
+    centers : ndarray (n_centers, d) float32
+    distance_mean : float
+        Mean distance of held-back good patches to banks that have not seen them; the unit of this
+        level's distances.
+    """
+
+    key: LevelKey
+    mean: np.ndarray
+    weight: np.ndarray
+    centers: np.ndarray
+    distance_mean: float
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names."""
+
+    levels: list[Level]
+    threshold: float
+    map_threshold: float
+    scale: float
+    backbone_sha256: str
+    training: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the arrays, JSON types only."""
+        levels = [
+            {
+                "divisor": level.key.divisor,
+                "output": level.key.output,
+                "pooled": level.key.pooled,
+                "channels": len(level.mean),
+                "n_centers": len(level.centers),
+                "distance_mean": level.distance_mean,
+            }
+            for level in self.levels
+        ]
+        return {
+            "backbone_sha256": self.backbone_sha256,
+            "threshold": self.threshold,
+            "map_threshold": self.map_threshold,
+            "scale": self.scale,
+            "training": self.training,
+            "levels": levels,
+        }

@@ -1,0 +1,156 @@
+"""Stage 5: the memory bank, K-means centers in descriptor space, and distances to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _kernels, threads
+
+_BLOCK = 512  # rows multiplied and searched at a time: 512 x 256 products stay in the second-level cache
+_SEED_POINTS = 16  # points a center that k-means++ sees
+
+
+# Lloyd's first iterations see only a part of the points: (one in so many, iterations). At equal time
+# this reaches a lower inertia than all iterations on half the points (benchmarks/kmeans.py).
+_WARM_UP = ((8, 5), (2, 4))
+_WARM_UP_POINTS = 16  # points a center below which a warm-up step is left out
+
+
+@dataclass(frozen=True)
+class KMeansResult:
+    """centers (k, d) float32; inertia: sum of squared distances of all points to the nearest center;
+    n_iterations: those over all points."""
+
+    centers: np.ndarray
+    inertia: float
+    n_iterations: int
+
+
+def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest center of each point.
+
+    Parameters
+    ----------
+    points : ndarray (n, d) float32
+    centers : ndarray (k, d) float32
+    n_threads : int
+        The answer does not depend on it.
+
+    Returns
+    -------
+    index : ndarray (n,) int32
+        Ties go to the lower index.
+    distance_sq : ndarray (n,) float32
+        Squared distance, never below 0. NaN for a point that is not finite.
+
+    Notes
+    -----
+    |x - c|^2 = |x|^2 - 2 x.c + |c|^2: one BLAS product a block and one pass over it while it is in cache.
+    Descriptors are centred, so the expansion loses few digits; what it rounds below 0 is clamped.
+    """
+    n = len(points)
+    points_sq = np.einsum("ij,ij->i", points, points)
+    centers_sq = np.einsum("ij,ij->i", centers, centers)
+    index, distance_sq = np.empty(n, np.int32), np.empty(n, np.float32)
+
+    def one_block(start: int) -> None:
+        part = slice(start, min(start + _BLOCK, n))
+        _kernels.select_nearest(points[part] @ centers.T, points_sq[part], centers_sq, index[part], distance_sq[part])
+
+    with threads.serial_blas():
+        for _ in threads.ordered_map(one_block, range(0, n, _BLOCK), n_threads):
+            pass
+    return index, distance_sq
+
+
+def kmeans(
+    points: np.ndarray,
+    n_clusters: int,
+    rng: np.random.Generator,
+    max_iterations: int = 2,
+    tolerance: float = 1e-3,
+    n_threads: int = 1,
+) -> KMeansResult:
+    """K-means: k-means++ seeds, Lloyd iterations on growing random parts, then on all points.
+
+    Parameters
+    ----------
+    points : ndarray (n, d) float32, finite
+    n_clusters : int, 1 to n
+    rng : numpy.random.Generator
+        The only source of chance: same state, same centers.
+    max_iterations : int, at least 1
+        Iterations over all points. The default suits a memory bank, whose accuracy does not follow the
+        last percent of inertia; for a clustering near its optimum give 100 and a tolerance of 1e-5.
+    tolerance : float
+        Stop when an iteration over all points lowers the inertia by less than this share of it.
+    n_threads : int
+        The answer does not depend on it, bit by bit.
+
+    Raises
+    ------
+    ValueError
+        If `points` is not finite, `n_clusters` is outside 1 to n, or an argument is out of its range.
+
+    Notes
+    -----
+    A cluster left empty is re-seeded at the point farthest from its center. Growing parts follow the idea
+    of nested mini-batches (Newling and Fleuret 2016) without their bounds.
+    """
+    points = np.asarray(points, np.float32)
+    if points.ndim != 2 or not np.isfinite(points).all():
+        raise ValueError(f"points need shape (n, d) and finite values; got shape {points.shape}")
+    n = len(points)
+    if not 1 <= n_clusters <= n:
+        raise ValueError(f"n_clusters={n_clusters} for {n} points: give 1 to {n}")
+    if max_iterations < 1 or not tolerance >= 0:
+        raise ValueError(f"max_iterations={max_iterations}, tolerance={tolerance}: at least 1 and at least 0")
+    points = points[rng.permutation(n)]  # in random order every leading part is a random sample
+    with threads.serial_blas():
+        centers = _seed(points[: max(_SEED_POINTS * n_clusters, 2048)], n_clusters, rng)
+        for one_in, n_steps in _WARM_UP:
+            part = points[: n // one_in]
+            if len(part) >= _WARM_UP_POINTS * n_clusters:
+                for _ in range(n_steps):
+                    centers = _means(part, *nearest(part, centers, n_threads), n_clusters)
+        inertia, n_iterations, improves = np.inf, 0, True
+        while improves and n_iterations < max_iterations:
+            n_iterations += 1
+            labels, distance_sq = nearest(points, centers, n_threads)
+            previous, inertia = inertia, float(distance_sq.sum(dtype=np.float64))
+            centers = _means(points, labels, distance_sq, n_clusters)
+            improves = previous - inertia > tolerance * inertia
+        inertia = float(nearest(points, centers, n_threads)[1].sum(dtype=np.float64))
+    return KMeansResult(centers, inertia, n_iterations)
+
+
+def _seed(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """Seeds by k-means++ (Arthur and Vassilvitskii 2007)."""
+    points_sq = np.einsum("ij,ij->i", points, points)
+    centers = np.empty((n_clusters, points.shape[1]), np.float32)
+    distance_sq = np.full(len(points), np.inf, np.float32)
+    pick = int(rng.integers(len(points)))
+    for j in range(n_clusters):
+        centers[j] = points[pick]
+        to_new = points_sq - 2 * (points @ points[pick]) + points_sq[pick]
+        np.minimum(distance_sq, np.maximum(to_new, 0), out=distance_sq)
+        distance_sq[pick] = 0  # by rounding it might not be, and be drawn again
+        cumulative = np.cumsum(distance_sq, dtype=np.float64)
+        if cumulative[-1] > 0:
+            pick = min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")), len(points) - 1)
+        else:  # fewer different points than clusters: any will do
+            pick = int(rng.integers(len(points)))
+    return centers
+
+
+def _means(points: np.ndarray, labels: np.ndarray, distance_sq: np.ndarray, n_clusters: int) -> np.ndarray:
+    sums = np.zeros((n_clusters, points.shape[1]))
+    counts = np.zeros(n_clusters, np.int64)
+    _kernels.add_to_clusters(points, labels, sums, counts)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        farthest = np.argsort(-distance_sq, kind="stable")[: len(empty)]
+        sums[empty], counts[empty] = points[farthest], 1
+    return (sums / counts[:, None]).astype(np.float32)

@@ -1,0 +1,308 @@
+"""The estimator: what users hold. It checks, and composes the stages of pipeline and fitting."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from . import arguments, decision, fitting, images, persistence, pipeline, threads
+from .backbone import Backbone, find_spec, open_fitted
+from .errors import ArchiveError, ImageError, NotFittedError
+from .fitting import Progress
+from .images import ImageLike
+from .level import Learnt, Level
+from .results import ScoreResult, failed
+
+_log = logging.getLogger(__name__)
+
+
+class CFA:
+    """Coupled-hypersphere-based feature adaptation, made lite: learns one product from good pictures.
+
+    Follows scikit-learn's estimator contract: arguments are kept as given and checked in `fit`, what is
+    learnt ends in ``_``, and `sklearn.base.clone` works.
+
+    Parameters
+    ----------
+    recipe : str
+        How the descriptor is made. "none": no adaptation, the shrunk whitening alone.
+    backbone : str or path
+        Name of a shipped backbone, or path of an .onnx file with its manifest entry beside it.
+    n_centers : int, at least 1
+        Centers of each level's memory bank; fewer where a level has less than four patches a center.
+    shrinkage : float, above 0
+        Share of the mean eigenvalue added to each before whitening.
+    background_share : float, 0 to 1
+        Share of a picture's own median distance that is taken off its map and score.
+    seed : int, at least 0
+        Same seed, same pictures, same model.
+    threads : int or None
+        Threads for everything; None for every core this process may use. Results do not depend on it.
+
+    Attributes
+    ----------
+    levels_ : list of Level
+    threshold_ : float
+        Largest raw score of the good pictures, each scored by banks that had not seen it.
+    map_threshold_ : float
+        The same for the maximum of their maps.
+    scale_ : float
+        Working pixels a picture pixel. All pictures of a product are worked at one scale.
+    training_ : dict
+        Where the model comes from: counts, sizes, versions; JSON types only.
+    skipped_ : list of (str, str)
+        Name and message of each picture that `fit` left out.
+
+    Notes
+    -----
+    Method: Lee, Lee, Song, "CFA", IEEE Access 2022, with a bank and a descriptor a level instead of one
+    of the concatenation. DESIGN.md holds the measurements behind every default.
+    """
+
+    levels_: list[Level]
+    threshold_: float
+    map_threshold_: float
+    scale_: float
+    backbone_sha256_: str
+    training_: dict[str, Any]
+    skipped_: list[tuple[str, str]]
+
+    def __init__(
+        self,
+        recipe: str = "none",
+        *,
+        backbone: str | os.PathLike = "lite0",
+        n_centers: int = 256,
+        shrinkage: float = 0.1,
+        background_share: float = 0.25,
+        seed: int = 0,
+        threads: int | None = None,
+    ):
+        self.recipe = recipe
+        self.backbone = backbone
+        self.n_centers = n_centers
+        self.shrinkage = shrinkage
+        self.background_share = background_share
+        self.seed = seed
+        self.threads = threads
+
+    # scikit-learn's contract, without importing it: that would double the time to the first verdict.
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor by name; `deep` is there for scikit-learn and changes nothing."""
+        return {name: getattr(self, name) for name in inspect.signature(CFA).parameters}
+
+    def set_params(self, **params: Any) -> CFA:
+        """Set arguments by name and return the model.
+
+        Raises
+        ------
+        ValueError
+            If a name is not an argument.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"CFA has no argument {name!r}; it has {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(CFA).parameters
+        changed = (f"{k}={v!r}" for k, v in self.get_params().items() if v != defaults[k].default)
+        return f"CFA({', '.join(changed)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_open_backbone"}
+
+    def fit(self, images_: ImageLike | Iterable[ImageLike], y: None = None, *, progress: Progress | None = None) -> CFA:
+        """Learn from pictures of good parts.
+
+        Parameters
+        ----------
+        images_ : folder (searched recursively), or iterable of path, PIL image or ndarray
+            See `cfa_lite.images.read` for what an image may be.
+        y : None
+            Ignored; there for scikit-learn.
+        progress : callable (phase, done, total), optional
+
+        Returns
+        -------
+        CFA
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is out of its range, or an object is not an image.
+        ImageError
+            If fewer than 2 pictures can be used. Single pictures that cannot be read are left out,
+            logged and listed in `skipped_`.
+        BackboneError
+            If the backbone cannot be used.
+        """
+        n_threads = arguments.check(self.get_params())
+        tell = progress or (lambda phase, done, total: None)
+        network = Backbone(find_spec(self.backbone))
+        given = _as_list(images_)
+        with threads.serial_blas():
+            good = fitting.read(given, network, n_threads, tell)
+            learnt = fitting.learn(
+                good,
+                network.spec.sha256,
+                n_centers=self.n_centers,
+                shrinkage=self.shrinkage,
+                background=self.background_share,
+                seed=self.seed,
+                n_threads=n_threads,
+                progress=tell,
+            )
+        for _, message in good.skipped:
+            _log.warning("left out: %s", message)
+        self._open_backbone = network
+        self.skipped_ = good.skipped
+        self._adopt(learnt)
+        return self
+
+    def _adopt(self, learnt: Learnt) -> None:
+        for field in fields(Learnt):
+            setattr(self, f"{field.name}_", getattr(learnt, field.name))
+
+    def _learnt(self) -> Learnt:
+        return Learnt(**{field.name: getattr(self, f"{field.name}_") for field in fields(Learnt)})
+
+    def score_image(self, image: ImageLike) -> ScoreResult:
+        """Score one picture, on all threads.
+
+        Raises
+        ------
+        ImageError
+            If the picture cannot be used.
+        NotFittedError
+            If the model is not fitted.
+        """
+        self._check_fitted()
+        return self._score(image, images.name_of(image, 0), threads.resolve(self.threads))
+
+    def score(self, images_: ImageLike | Iterable[ImageLike]) -> list[ScoreResult]:
+        """Score pictures; results in order. One that cannot be used gets the verdict ERROR."""
+        return list(self.iter_score(images_))
+
+    def iter_score(self, images_: ImageLike | Iterable[ImageLike]) -> Iterator[ScoreResult]:
+        """Like `score`, each result as soon as it and those before it are known.
+
+        Several pictures are worked at once, each on one thread.
+        """
+        self._check_fitted()
+        given = _as_list(images_)
+
+        def one(i: int) -> ScoreResult:
+            name, start = images.name_of(given[i], i), time.perf_counter()
+            try:
+                return self._score(given[i], name, 1)
+            except ImageError as error:
+                return failed(name, str(error), self.threshold_, time.perf_counter() - start)
+
+        return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
+
+    def _score(self, image: ImageLike, name: str, n_threads: int) -> ScoreResult:
+        start = time.perf_counter()
+        network = self._backbone()
+        bands = images.read(image, name)
+        w, h = bands[0].size
+        made = self.training_
+        images.check_size((h, w), made["smallest_px"], made["largest_px"], name)
+        size = images.working_size((h, w), self.scale_, pipeline.unit_px(network))
+        with threads.serial_blas():
+            raw = pipeline.raw_maps(bands, size, network, self.levels_, self.background_share, n_threads)
+        score = raw.score / self.threshold_
+        shown = raw.both / self.map_threshold_
+        seconds = time.perf_counter() - start
+        verdict = decision.verdict(score)
+        return ScoreResult(name, "ok", verdict, score, raw.score, self.threshold_, seconds, "", shown, (h, w))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model to one ``.cfa`` file, whole or not at all.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ArchiveError
+            If the file cannot be written.
+        """
+        self._check_fitted()
+        persistence.save(path, self._product_params(), self._learnt())
+
+    def info(self) -> dict[str, Any]:
+        """Where the model comes from and what it does, JSON types only."""
+        self._check_fitted()
+        return {"params": self._product_params(), **self._learnt().to_dict()}
+
+    def _product_params(self) -> dict[str, Any]:
+        """Arguments as JSON types, without those that belong to the machine."""
+        params = self.get_params() | {"backbone": os.fspath(self.backbone)}
+        del params["threads"]
+        return params
+
+    def _backbone(self) -> Backbone:
+        network = self.__dict__.get("_open_backbone")
+        if network is None:  # after copy or pickle, which cannot take a session along
+            network = self._open_backbone = open_fitted(self.backbone, self.backbone_sha256_, Path())
+        return network
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "levels_"):
+            raise NotFittedError(
+                "this CFA model is not fitted. Call fit with pictures of good parts, or load a .cfa file."
+            )
+
+
+def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, threads: int | None = None) -> CFA:
+    """Read a fitted model from a ``.cfa`` file.
+
+    Parameters
+    ----------
+    path : path
+    backbone : path, optional
+        Where the user's own ONNX backbone is now. By default it is looked for under the name it had at
+        `fit`, then beside the ``.cfa`` file.
+    threads : int or None
+        As for `CFA`.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing, damaged or foreign.
+    BackboneError
+        If the backbone is missing or is not the one that the model was fitted with.
+    """
+    params, learnt = persistence.load(path)
+    try:
+        model = CFA(**params, threads=threads)
+        arguments.check(model.get_params())
+    except (TypeError, ValueError) as error:
+        raise ArchiveError(f"{path} is damaged ({error}). Copy it again, or fit again.") from error
+    if backbone is not None:
+        model.backbone = backbone
+    model._adopt(learnt)
+    model.skipped_ = []
+    model._open_backbone = network = open_fitted(model.backbone, learnt.backbone_sha256, Path(path).parent)
+    persistence.check_channels(learnt, [channels for _, channels, _ in network.spec.outputs], path)
+    return model
+
+
+def _as_list(given: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    if isinstance(given, (str, os.PathLike)):
+        return [picture.path for picture in images.find_pictures([given])]
+    if isinstance(given, PIL.Image.Image):
+        raise TypeError("give a list of images, not one; score_image takes one")
+    return list(given)

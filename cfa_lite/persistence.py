@@ -1,0 +1,89 @@
+"""What is learnt to and from a ``.cfa`` file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from . import archive, pipeline
+from .errors import ArchiveError
+from .level import Learnt, Level, LevelKey
+
+
+def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> None:
+    """Write arguments (JSON types only) and what was learnt with them to `path`, whole or not at all.
+
+    Raises
+    ------
+    ArchiveError
+        If the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for i, level in enumerate(learnt.levels):
+        arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
+    archive.write(path, {"params": params, **learnt.to_dict()}, arrays)
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
+    """Read back what `save` wrote; everything is checked.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing, damaged or foreign.
+    """
+    meta, arrays = archive.read(path)
+    try:
+        return dict(meta["params"]), _restore(meta, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArchiveError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Copy it again, or fit again."
+        ) from error
+
+
+def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
+    levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
+    keys = [level.key for level in levels]
+    if arrays or not keys or sorted(keys) != sorted(pipeline.level_keys(max(k.output for k in keys) + 1)):
+        raise ValueError("levels or arrays are missing or too many")
+    training = dict(meta["training"])
+    for size in ("smallest_px", "largest_px"):
+        h, w = training[size]
+        _positive(h, size), _positive(w, size)
+    return Learnt(
+        levels=levels,
+        threshold=_positive(meta["threshold"], "threshold"),
+        map_threshold=_positive(meta["map_threshold"], "map_threshold"),
+        scale=_positive(meta["scale"], "scale"),
+        backbone_sha256=str(meta["backbone_sha256"]),
+        training=training,
+    )
+
+
+def _level(i: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Level:
+    mean, weight, centers = (arrays.pop(f"{i}_{part}") for part in ("mean", "weight", "centers"))
+    key = LevelKey(int(entry["divisor"]), int(entry["output"]), bool(entry["pooled"]))
+    shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
+    if not shapes_agree or centers.shape[1] != weight.shape[1]:
+        raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
+    return Level(key, mean, weight, centers, _positive(entry["distance_mean"], "distance_mean"))
+
+
+def _positive(value: Any, name: str) -> float:
+    if not (isinstance(value, (int, float)) and np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}")
+    return float(value)
+
+
+def check_channels(learnt: Learnt, channels: list[int], path: str | os.PathLike) -> None:
+    """See that the levels fit a backbone whose outputs have these channels.
+
+    Raises
+    ------
+    ArchiveError
+        If one does not.
+    """
+    if any(lv.key.output >= len(channels) or len(lv.mean) != channels[lv.key.output] for lv in learnt.levels):
+        raise ArchiveError(f"{path} does not fit its backbone's outputs ({channels} channels). Fit again.")

@@ -1,0 +1,75 @@
+"""Obvious twins of the kernels and of what is built on them: loops, float64, no tricks."""
+
+import numpy as np
+
+
+def nearest(points, centers):
+    """Index and squared distance of the nearest center; the first of equals."""
+    index, distance_sq = [], []
+    for x in np.asarray(points, np.float64):
+        all_sq = [((x - c) ** 2).sum() for c in np.asarray(centers, np.float64)]
+        index.append(int(np.argmin(all_sq)))
+        distance_sq.append(min(all_sq))
+    return np.array(index), np.array(distance_sq)
+
+
+def cluster_sums(points, labels, n_clusters):
+    sums = np.zeros((n_clusters, points.shape[1]))
+    counts = np.zeros(n_clusters, int)
+    for x, j in zip(points, labels):
+        sums[j] += x
+        counts[j] += 1
+    return sums, counts
+
+
+def lloyd_step(points, centers):
+    """One K-means iteration; an empty cluster goes to the point farthest from its center."""
+    labels, distance_sq = nearest(points, centers)
+    sums, counts = cluster_sums(points, labels, len(centers))
+    farthest = list(np.argsort(-distance_sq, kind="stable"))
+    out = np.empty_like(sums)
+    for j in range(len(centers)):
+        out[j] = sums[j] / counts[j] if counts[j] else points[farthest.pop(0)]
+    return out
+
+
+def kmeans_plus_plus(points, n_clusters, rng):
+    """Seeds: the first at random, each next with probability in proportion to the squared distance."""
+    points = np.asarray(points, np.float64)
+    picks = [int(rng.integers(len(points)))]
+    while len(picks) < n_clusters:
+        _, distance_sq = nearest(points, points[picks])
+        distance_sq[picks] = 0
+        total = np.cumsum(distance_sq)
+        at = rng.random() * total[-1]
+        picks.append(next(i for i, t in enumerate(total) if t > at))
+    return points[picks]
+
+
+def pool3x3(maps):
+    c, h, w = maps.shape
+    out = np.zeros((c, h, w))
+    for y in range(h):
+        for x in range(w):
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    if 0 <= y + dy < h and 0 <= x + dx < w:
+                        out[:, y, x] += maps[:, y + dy, x + dx]
+    return out / 9
+
+
+def bilinear(image, size):
+    """Half-pixel centers, edges held."""
+    (h, w), (out_h, out_w) = image.shape, size
+    out = np.empty(size)
+    for y in range(out_h):
+        for x in range(out_w):
+            v, u = (y + 0.5) * h / out_h - 0.5, (x + 0.5) * w / out_w - 0.5
+            y0, x0 = int(np.floor(v)), int(np.floor(u))
+            b, a = v - y0, u - x0
+            ys, xs = np.clip([y0, y0 + 1], 0, h - 1), np.clip([x0, x0 + 1], 0, w - 1)
+            out[y, x] = (
+                (1 - b) * ((1 - a) * image[ys[0], xs[0]] + a * image[ys[0], xs[1]])
+                + b * ((1 - a) * image[ys[1], xs[0]] + a * image[ys[1], xs[1]])
+            )  # fmt: skip
+    return out

@@ -1,0 +1,108 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cfa_lite import OutputError, artefacts, report
+from cfa_lite.images import PictureFile
+from cfa_lite.results import FIELDS, ScoreResult
+
+
+def result(**change):
+    values = dict(path="line/a, b.png", status="ok", verdict="NG", score=1.5, raw_score=3.0, threshold=2.0, seconds=0.01,
+                  map=np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96), picture_size_px=(128, 200))  # fmt: skip
+    return ScoreResult(**values | change)
+
+
+def test_csv_has_the_promised_columns_and_survives_commas():
+    text = artefacts.header("csv") + artefacts.row(result(), "csv")
+    assert text.startswith("path,status,verdict,score,raw_score,threshold,seconds,message\n")
+    assert list(csv.DictReader(io.StringIO(text))) == [
+        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "raw_score": "3.0", "threshold": "2.0",
+         "seconds": "0.01", "message": ""}
+    ]  # fmt: skip
+
+
+def test_numbers_that_are_missing_are_empty_or_null():
+    nan = float("nan")
+    failed = result(status="error", verdict="ERROR", score=nan, raw_score=nan, message="why")
+    assert artefacts.row(failed, "csv").split(",")[-6:] == ["ERROR", "", "", "2.0", "0.01", "why\n"]
+    assert json.loads(artefacts.row(failed, "jsonl"))["score"] is None
+    assert tuple(json.loads(artefacts.row(failed, "jsonl"))) == FIELDS
+
+
+@pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])
+def test_format_by_ending(name, expected):
+    assert artefacts.format_of(name) == expected
+
+
+def test_unknown_ending():
+    with pytest.raises(OutputError, match="a.xlsx: the format is not clear"):
+        artefacts.format_of("a.xlsx")
+
+
+@pytest.mark.parametrize(
+    "relatives, expected",
+    [
+        (["a.png", "sub/a.png"], ["a", "sub/a"]),
+        (["a.png", "a.jpg", "b.png"], ["a.png", "a.jpg", "b"]),
+        (["a.png", "A.bmp"], ["a.png", "A.bmp"]),
+        (["a.png", "a.png", "a.png"], ["a.png", "a.png_2", "a.png_3"]),
+        (["a.b.png", "a.c.png"], ["a.b", "a.c"]),
+        (["a.png.tif", "a.png", "a.jpg"], ["a.png", "a.png_2", "a.jpg"]),
+    ],
+)
+def test_no_two_pictures_share_an_output(relatives, expected):
+    names = artefacts.output_names([PictureFile(Path("in", r), Path(r)) for r in relatives])
+    assert [n.as_posix() for n in names] == expected
+
+
+def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
+    artefacts.write_map(result(), tmp_path / "sub" / "a.tiff")
+    image = Image.open(tmp_path / "sub" / "a.tiff")
+    assert (image.mode, image.size) == ("F", (200, 128))
+    np.testing.assert_array_equal(np.asarray(image), result().full_map())
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for call in (artefacts.make_folder, artefacts.open_rows):
+        with pytest.raises(OutputError, match="cannot be written"):
+            call(tmp_path / "file" / "below")
+    with pytest.raises(OutputError, match="cannot be written"):
+        artefacts.write_image(Image.new("L", (2, 2)), tmp_path / "file" / "below" / "a.png")
+
+
+@pytest.mark.parametrize("shape", [(128, 200), (40, 900), (900, 60), (33, 33)])
+def test_overlay_shows_both_panels_at_any_proportions(rng, shape):
+    picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    image = report.overlay(picture, result(picture_size_px=shape))
+    assert image.mode == "RGB"
+    assert max(image.size) < 2200
+    assert min(image.size) >= 180
+
+
+def test_overlay_colours_mean_the_same_for_every_picture(rng):
+    """The map's own maximum must not matter: equal values get equal colours."""
+    values = np.array([[0.7, 1.3]])
+    alone = report.colour(values)
+    among = report.colour(np.array([[0.7, 1.3, 9.0]]))
+    np.testing.assert_array_equal(among[:, :2], alone)
+    np.testing.assert_array_equal(report.colour(np.array([[2.0]])), report.colour(np.array([[9.0]])))
+
+
+def test_colour_scale_reads_without_colour():
+    """Lightness rises all the way."""
+    steps = report.colour(np.linspace(0, report.SCALE_TOP, 60)[None])[0] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(steps) > -1).all()
+    assert steps[-1] - steps[0] > 200
+
+
+def test_overlay_is_untouched_where_nothing_is_found():
+    grey = np.full((128, 200), 77, np.uint8)
+    image = np.asarray(report.overlay(grey, result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)))
+    assert (image == 77).all(axis=2).sum() >= 2 * 320 * 205 * 0.98

@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_backbone
+
+from cfa_lite import CFA, BackboneError, load
+from cfa_lite.backbone import Backbone, find_spec
+
+GOLDEN = Path(__file__).parent / "data" / "lite0_v1_golden.npz"
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return Backbone(find_spec("lite0"))
+
+
+@pytest.mark.parametrize("h, w", [(64, 96), (75, 101)])
+def test_lite0_gives_the_maps_of_torch(lite0, h, w):
+    """models/export.py wrote what the original network gave in torch for this formula's pixels."""
+    c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
+    pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)
+    golden = np.load(GOLDEN)
+    for (name, channels, _), found in zip(lite0.spec.outputs, lite0.maps(pixels)):
+        expected = golden[f"{h}x{w}_{name}"][0]
+        assert found.shape == expected.shape
+        assert len(found) == channels
+        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_lite0_is_as_the_issue_describes_it(lite0):
+    assert [(c, s) for _, c, s in lite0.spec.outputs] == [(24, 4), (40, 8), (112, 16)]
+    assert lite0.spec.path.stat().st_size < 2.9e6
+    assert lite0.unit_px == 16
+
+
+def test_maps_do_not_depend_on_threads(lite0, rng):
+    pixels = rng.integers(0, 256, (3, 96, 64)).astype(np.float32)
+    for one, two in zip(lite0.maps(pixels, 1), lite0.maps(pixels, 2)):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_pixels_that_are_not_finite_are_refused(lite0):
+    with pytest.raises(BackboneError, match="not finite"):
+        lite0.maps(np.full((3, 64, 64), np.nan, np.float32))
+
+
+def test_own_backbone_fits_scores_and_travels(tmp_path, small_pictures):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx")
+    model = CFA(backbone=path, n_centers=16, threads=1).fit(small_pictures)
+    assert {(level.key.output, len(level.mean)) for level in model.levels_} == {(0, 5), (1, 7)}
+    model.save(tmp_path / "part.cfa")
+    before = model.score_image(small_pictures[0])
+    (tmp_path / "moved").mkdir()
+    for name in ("tiny.onnx", "tiny.json", "part.cfa"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    beside = load(tmp_path / "moved" / "part.cfa")
+    assert beside.score_image(small_pictures[0]).raw_score == before.raw_score
+    (tmp_path / "moved" / "part.cfa").rename(tmp_path / "part.cfa")
+    with pytest.raises(BackboneError, match="does not exist"):
+        load(tmp_path / "part.cfa")
+    named = load(tmp_path / "part.cfa", backbone=tmp_path / "moved" / "tiny.onnx")
+    assert named.score_image(small_pictures[0]).raw_score == before.raw_score
+
+
+def test_another_backbone_than_fitted_is_refused(tmp_path, small_pictures):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx")
+    CFA(backbone=path, n_centers=16, threads=1).fit(small_pictures).save(tmp_path / "part.cfa")
+    tiny_backbone.write(path, seed=1)
+    with pytest.raises(BackboneError, match="fitted with"):
+        load(tmp_path / "part.cfa")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda e: e["outputs"][0].update(channels=6), r"output 'fine'.*\(5, 12, 18\), by the manifest \(6, 12, 18\)"),
+        (lambda e: e["outputs"][1].update(stride=4), "output 'coarse'"),
+        (lambda e: e["outputs"][1].update(name="lost"), "no output 'lost'"),
+        (lambda e: e["input"].update(name="image"), r"inputs are \['pixels'\], the manifest names 'image'"),
+        (lambda e: e["input"].update(std=[1, 0, 1]), "std above 0"),
+        (lambda e: e.pop("outputs"), "KeyError: 'outputs'"),
+        (lambda e: e.update(outputs=[]), "at least one"),
+        (lambda e: e.update(sha256="0" * 64), "was changed or damaged"),
+    ],
+)
+def test_a_graph_that_is_not_as_its_manifest_says(tmp_path, change, words):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx")
+    entry = json.loads(path.with_suffix(".json").read_text())
+    change(entry)
+    path.with_suffix(".json").write_text(json.dumps(entry))
+    with pytest.raises(BackboneError, match=words):
+        Backbone(find_spec(path))
+
+
+def test_a_graph_of_one_size_only_is_refused(tmp_path):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx", height=64, width=96)
+    with pytest.raises(BackboneError, match="failed on an input of shape|has shape"):
+        Backbone(find_spec(path))
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [("lite99", "no backbone is called 'lite99'. Use lite0"), ("gone.onnx", "gone.onnx does not exist")],
+)
+def test_missing_backbones_are_named(name, words):
+    with pytest.raises(BackboneError, match=words):
+        find_spec(name)
+
+
+def test_missing_or_broken_manifest_entry(tmp_path):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx")
+    entry = path.with_suffix(".json")
+    for text, words in (
+        ("{", "cannot be read as JSON"),
+        ("[]", "not an object"),
+        ('{"backbones": {}}', "whole manifest"),
+    ):
+        entry.write_text(text)
+        with pytest.raises(BackboneError, match=words):
+            find_spec(path)
+    entry.unlink()
+    with pytest.raises(BackboneError, match="tiny.json does not exist"):
+        find_spec(path)
+
+
+def test_a_file_that_is_no_graph(tmp_path):
+    path = tiny_backbone.write(tmp_path / "tiny.onnx")
+    path.write_bytes(b"no graph")
+    tiny_backbone.write_entry(path)
+    with pytest.raises(BackboneError, match="onnxruntime cannot load"):
+        Backbone(find_spec(path))

@@ -1,0 +1,131 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cfa_lite import ImageError, images
+
+
+@pytest.fixture
+def picture(rng):
+    return rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
+
+
+def pixels(image, size=(48, 64)):
+    return images.to_pixels(images.read(image), size)
+
+
+def test_path_pil_and_array_are_the_same_pixels(picture, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    expected = picture.transpose(2, 0, 1).astype(np.float32)
+    for image in (path, str(path), Image.open(path), picture, np.dstack([picture, picture[:, :, :1]])):
+        np.testing.assert_array_equal(pixels(image), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA", "CMYK"])
+def test_modes_become_what_pillow_shows(picture, mode):
+    image = Image.fromarray(picture).convert(mode)
+    expected = np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1)
+    np.testing.assert_allclose(pixels(image), expected, atol=1e-6)
+
+
+def test_grey_arrays_fill_three_channels(picture):
+    grey = picture[:, :, 0]
+    for image in (grey, grey[:, :, None]):
+        np.testing.assert_array_equal(pixels(image), np.stack([grey] * 3).astype(np.float32))
+
+
+def test_sixteen_bits_are_neither_clipped_nor_rounded(tmp_path):
+    ramp = np.linspace(0, 65535, 48 * 64).round().reshape(48, 64).astype(np.uint16)
+    expected = np.stack([ramp.astype(np.float32) / 257] * 3)
+    for name in ("ramp.png", "ramp.tiff"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        np.testing.assert_allclose(pixels(tmp_path / name), expected, rtol=1e-6)
+    np.testing.assert_allclose(pixels(ramp), expected, rtol=1e-6)
+    colour = np.dstack([ramp, ramp[::-1], ramp // 2])
+    np.testing.assert_allclose(pixels(colour), colour.transpose(2, 0, 1) / np.float32(257), rtol=1e-6)
+
+
+def test_exif_orientation_turns_the_picture(picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+    assert images.size_of(tmp_path / "turned.png") == (64, 48)
+    expected = np.rot90(picture, -1).transpose(2, 0, 1).astype(np.float32)
+    np.testing.assert_array_equal(pixels(tmp_path / "turned.png", (64, 48)), expected)
+
+
+def test_halving_is_the_resize_by_two(rng):
+    """Soft pictures, so that edges count little and a shift by a pixel would show."""
+    soft = Image.fromarray(rng.integers(0, 256, (6, 9)).astype(np.uint8)).resize((96, 64), Image.Resampling.BICUBIC)
+    expected = np.asarray(soft.convert("F").resize((48, 32), Image.Resampling.BILINEAR))
+    halved = images.halve(images.to_pixels(images.read(soft), (64, 96)))
+    np.testing.assert_allclose(halved[0, 1:-1, 1:-1], expected[1:-1, 1:-1], atol=1e-3)
+    np.testing.assert_allclose(halved[0], expected, atol=2)  # Pillow leaves out what is beyond the edge
+
+
+@pytest.mark.parametrize(
+    "size, scale, unit, expected",
+    [((256, 256), 1, 32, (256, 256)), ((256, 4096), 0.25, 32, (64, 1024)), ((288, 384), 0.77, 32, (224, 288)),
+     ((40, 900), 0.2, 32, (32, 192))],
+)  # fmt: skip
+def test_working_size_keeps_proportions(size, scale, unit, expected):
+    assert images.working_size(size, scale, unit) == expected
+
+
+def test_find_pictures(tmp_path):
+    for name in ("b/2.PNG", "b/10.jpg", "a/x.tif", ".hidden/1.png", "b/.2.png", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = images.find_pictures([tmp_path, tmp_path / "b"])
+    assert [p.relative.as_posix() for p in found] == ["a/x.tif", "b/10.jpg", "b/2.PNG"]
+    assert images.find_pictures([tmp_path / "b" / "notes.txt"])[0].path.name == "notes.txt"
+
+
+@pytest.mark.parametrize("name, words", [("missing", "missing does not exist"), ("empty", "empty holds no picture")])
+def test_find_pictures_says_what_is_wrong(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match=words):
+        images.find_pictures([tmp_path / name])
+
+
+def damaged(tmp_path, picture):
+    """Files that are no pictures, and what their message says."""
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(picture).resize((300, 200)).save(whole)
+    (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "none.png").write_bytes(b"")
+    Image.fromarray(picture[:20]).save(tmp_path / "tiny.png")
+    Image.fromarray(picture[:, :, 0].astype(np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(picture[:, :, 0].astype(np.int32) * 1000).save(tmp_path / "wide.tiff")
+    return {
+        "cut.jpg": "cannot be read as a picture", "text.png": "cannot be read as a picture",
+        "none.png": "cannot be read as a picture", "gone.png": "does not exist",
+        "tiny.png": "is 64x20 px; at least 32x32", "float.tiff": "floating-point", "wide.tiff": "32-bit values",
+    }  # fmt: skip
+
+
+def test_damaged_pictures_are_named(tmp_path, picture):
+    for name, words in damaged(tmp_path, picture).items():
+        path = tmp_path / name
+        with pytest.raises(ImageError, match=words) as raised:
+            images.read(path, os.fspath(path))
+        assert name in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong, error, words",
+    [
+        (3, TypeError, "thing is a int"),
+        (np.zeros((48, 64)), TypeError, "float64"),
+        (np.zeros((48, 64, 2), np.uint8), ValueError, r"\(48, 64, 2\)"),
+        (np.zeros((2, 48, 64, 3), np.uint8), ValueError, r"\(2, 48, 64, 3\)"),
+        (np.zeros((0, 64), np.uint8), ValueError, r"\(0, 64\)"),
+    ],
+)
+def test_other_objects_are_refused(wrong, error, words):
+    with pytest.raises(error, match=words):
+        images.read(wrong, "thing")

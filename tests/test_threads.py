@@ -1,0 +1,60 @@
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from cfa_lite import threads
+
+
+def blas_threads():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_blas_setting_is_restored_after_overlapping_callers():
+    """The first caller leaves while the second is still inside."""
+    before = blas_threads()
+    entered, may_leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with threads.serial_blas():
+            entered.set()
+            may_leave.wait(10)
+        left.set()
+
+    worker = threading.Thread(target=first)
+    worker.start()
+    assert entered.wait(10)
+    with threads.serial_blas():
+        may_leave.set()
+        assert left.wait(10)
+        assert set(blas_threads()) == {1}
+    worker.join()
+    assert blas_threads() == before
+
+
+def test_ordered_map_keeps_order_and_looks_only_a_little_ahead():
+    started = []
+
+    def work(i):
+        started.append(i)
+        return i * i
+
+    results = threads.ordered_map(work, range(1000), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 4]
+    assert len(started) < 20
+    results.close()
+
+
+def test_ordered_map_raises_at_the_place_of_the_error():
+    results = threads.ordered_map(lambda i: 1 // (3 - i), range(6), 2)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True])
+def test_wrong_number_of_threads_is_named(wrong):
+    with pytest.raises(ValueError, match="threads="):
+        threads.resolve(wrong)
