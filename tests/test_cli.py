@@ -1,4 +1,5 @@
 import csv
+import inspect
 import json
 import os
 import subprocess
@@ -13,8 +14,11 @@ from cfa_lite import load
 from cfa_lite.cli import main
 
 
+_SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}  # before click 8.2
+
+
 def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+    return CliRunner(**_SEPARATE).invoke(main, [str(a) for a in arguments])
 
 
 def test_fit_score_info(cloth, tmp_path):
