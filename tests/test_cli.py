@@ -13,7 +13,6 @@ from PIL import Image
 from cfa_lite import load
 from cfa_lite.cli import main
 
-
 _SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}  # before click 8.2
 
 
