@@ -5,10 +5,10 @@ import subprocess
 import sys
 import venv
 import zipfile
+from pathlib import Path
 
 import pytest
-
-from cfa_lite import CFA, load
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,20 @@ def test_installed_command_works_from_another_folder(wheel, tmp_path, small_pict
     home = tmp_path / "env"
     venv.create(home, with_pip=False, symlinks=os.name == "posix")
     scripts = home / ("Scripts" if os.name == "nt" else "bin")
-    paths = subprocess.run(
-        [scripts / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", paths, wheel], check=True)
-    outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    dependencies = os.path.dirname(os.path.dirname(sys.modules["numpy"].__file__))
-    CFA(n_centers=8, threads=1).fit(small_pictures).save(tmp_path / "part.cfa")
-    code = (
-        f"import sys; sys.path.append({dependencies!r})\n"
-        "import cfa_lite; from cfa_lite.cli import main\n"
-        f"assert cfa_lite.__file__.startswith({paths!r}), cfa_lite.__file__\n"
-        f"main(['info', '--json', {str(tmp_path / 'part.cfa')!r}])"
-    )
-    done = subprocess.run([scripts / "python", "-c", code], capture_output=True, text=True, cwd=tmp_path, env=outside)
-    assert done.returncode == 0, done.stderr
-    assert load(tmp_path / "part.cfa").info()["backbone_sha256"] in done.stdout
+    python = scripts / "python"
+    subprocess.run([sys.executable, "-m", "pip", "-q", "--python", python, "install", "--no-deps", wheel], check=True)
+
+    def run(*command):
+        outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=outside)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    (packages / "dependencies.pth").write_text(os.path.dirname(os.path.dirname(sys.modules["numpy"].__file__)))
+    assert run(python, "-c", "import cfa_lite; print(cfa_lite.__file__)").startswith(str(packages))
+    (tmp_path / "good").mkdir()
+    for i, picture in enumerate(small_pictures):
+        Image.fromarray(picture).save(tmp_path / "good" / f"{i}.png")
+    run(scripts / "cfa-lite", "fit", "good", "-o", "part.cfa", "--n-centers", "8")
+    assert run(scripts / "cfa-lite", "score", "part.cfa", "good").count("good") == len(small_pictures)
