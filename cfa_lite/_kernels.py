@@ -60,10 +60,10 @@ def add_to_clusters(points, labels, sums, counts):
 
 @_njit
 def pool3x3(maps, out):
-    """3x3 mean, stride 1, of each channel of maps (c, h, w) float32; zero padding counts."""
+    """3x3 mean, stride 1, of each channel of maps (c, h, w); zero padding counts."""
     n_channels, h, w = maps.shape
-    ninth = np.float32(1 / 9)
-    column = np.empty(w, np.float32)
+    ninth = maps.dtype.type(1 / 9)
+    column = np.empty(w, maps.dtype)
     for c in range(n_channels):
         for y in range(h):
             for x in range(w):
@@ -81,3 +81,72 @@ def pool3x3(maps, out):
             for x in range(1, w - 1):
                 out[c, y, x] = (column[x - 1] + column[x] + column[x + 1]) * ninth
             out[c, y, w - 1] = (column[w - 2] + column[w - 1]) * ninth
+
+
+_CHUNK = 64  # centers looked at together: only a chunk that holds a nearer one is looked at one by one
+
+
+@_njit
+def select_smallest(products, points_sq, centers_sq, first, row, bits, index, distance_sq):
+    """Merge centers first, first + 1, ... into the k nearest of each point, ascending; the earlier of equals stays.
+
+    products (n, m), points_sq (n,), centers_sq (m,) float32 or float64 in; row (m + 1,) of that type is scratch
+    and bits its view as integers of like width; index (n, k) int32 and distance_sq (n, k), infinity where there
+    is none yet, in and out. The expansion is clamped at 0.
+    """
+    n, m = products.shape
+    k = index.shape[1]
+    for i in range(n):
+        for j in range(m):
+            value = points_sq[i] + centers_sq[j] - 2 * products[i, j]
+            row[j] = 0 if value < 0 else value
+        row[m] = distance_sq[i, k - 1]
+        for start in range(0, m, _CHUNK):
+            stop = min(start + _CHUNK, m)
+            least = bits[start]
+            for j in range(start, stop):
+                least = min(least, bits[j])
+            if least >= bits[m]:
+                continue
+            for j in range(start, stop):
+                if row[j] < row[m]:
+                    place = k - 1
+                    while place > 0 and row[j] < distance_sq[i, place - 1]:
+                        distance_sq[i, place] = distance_sq[i, place - 1]
+                        index[i, place] = index[i, place - 1]
+                        place -= 1
+                    distance_sq[i, place] = row[j]
+                    index[i, place] = first + j
+                    row[m] = distance_sq[i, k - 1]
+
+
+@_njit
+def hypersphere_gradient(
+    descriptors, centers, index, distance_sq, n_neighbors, radius_sq, margin, gains, gradient, sums
+):
+    """Terms of the coupled-hypersphere loss and their gradient with respect to the descriptors.
+
+    descriptors (n, d), centers (m, d), index and distance_sq (n, K + J) ascending, gains (2,): factors of one
+    attraction and one repulsion term. gradient (n, d) and sums (4,) float64 out: sum of attraction terms, of
+    repulsion terms, active attraction terms, active repulsion terms; a term at exactly 0 counts half, which is
+    what a central difference sees there.
+    """
+    n, d = descriptors.shape
+    n_all = index.shape[1]
+    sums[:] = 0
+    for i in range(n):
+        for c in range(d):
+            gradient[i, c] = 0
+        for j in range(n_all):
+            attracts = j < n_neighbors
+            value = distance_sq[i, j] - radius_sq if attracts else radius_sq - distance_sq[i, j] - margin
+            if value < 0:
+                continue
+            active = 0.5 if value == 0 else 1.0
+            kind = 0 if attracts else 1
+            sums[kind] += value
+            sums[2 + kind] += active
+            factor = 2 * active * gains[kind] * (1 if attracts else -1)
+            center = index[i, j]
+            for c in range(d):
+                gradient[i, c] += factor * (descriptors[i, c] - centers[center, c])

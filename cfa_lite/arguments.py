@@ -1,17 +1,58 @@
-"""Arguments of the estimator: what values are allowed."""
+"""Arguments of the estimator: what values are allowed, and the published ones."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from . import threads
 
-RECIPES = ("none",)
+RECIPES = ("none", "paper")
+BANKS = ("position_mean", "kmeans_ema")
+
+# Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
+_WHOLE = {
+    "n_centers": 1, "seed": 0, "n_neighbors": 1, "n_hard_negatives": 0, "epochs": 0, "batch_size": 1,
+    "gamma_c": 1, "gamma_d": 1,
+}  # fmt: skip
+_REAL = {
+    "shrinkage": (0, math.inf, False), "background_share": (0, 1, True), "radius": (0, math.inf, False),
+    "margin": (0, math.inf, True), "nu": (0, math.inf, False), "learning_rate": (0, math.inf, False),
+    "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True),
+}  # fmt: skip
 
 
-def check(params: dict[str, Any]) -> int:
+@dataclass(frozen=True)
+class PaperSettings:
+    """Arguments of recipe `paper` with their published values; `CFA` documents them."""
+
+    n_neighbors: int = 3
+    n_hard_negatives: int = 3
+    radius: float = 1e-5
+    margin: float = 0.1
+    nu: float = 1e-3
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-4
+    epochs: int = 30
+    batch_size: int = 4
+    gamma_c: int = 1
+    gamma_d: int = 1
+    bank: str = "position_mean"
+    ema_rate: float = 0.05
+    bank_follows: bool = False
+    certainty: bool = True
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> PaperSettings:
+        """Pick them out of all arguments of `CFA`."""
+        return cls(**{field.name: params[field.name] for field in fields(cls)})
+
+
+def check(params: Mapping[str, Any]) -> int:
     """Check all arguments of `CFA`; give the number of threads that they mean.
 
     Raises
@@ -19,14 +60,22 @@ def check(params: dict[str, Any]) -> int:
     ValueError
         If one is out of its range; the message names it, its value and the range.
     """
-    if params["recipe"] not in RECIPES:
-        raise ValueError(f"recipe={params['recipe']!r}: give one of {', '.join(map(repr, RECIPES))}")
-    for name, lowest in (("n_centers", 1), ("seed", 0)):
+    for name, known in (("recipe", RECIPES), ("bank", BANKS)):
+        if params[name] not in known:
+            raise ValueError(f"{name}={params[name]!r}: give one of {', '.join(map(repr, known))}")
+    for name, lowest in _WHOLE.items():
         value = params[name]
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
             raise ValueError(f"{name}={value!r}: give a whole number of at least {lowest}")
-    if not (np.isfinite(params["shrinkage"]) and params["shrinkage"] > 0):
-        raise ValueError(f"shrinkage={params['shrinkage']!r}: give a number above 0")
-    if not 0 <= params["background_share"] <= 1:
-        raise ValueError(f"background_share={params['background_share']!r}: give a number from 0 to 1")
+    for name, (low, high, closed) in _REAL.items():
+        value = params[name]
+        inside = isinstance(value, int | float | np.number) and math.isfinite(value) and low <= value <= high
+        if not inside or (value == low and not closed):
+            upper = "" if high == math.inf else f" to {high}"
+            raise ValueError(f"{name}={value!r}: give a number {'from' if closed else 'above'} {low}{upper}")
+    for name in ("bank_follows", "certainty"):
+        if not isinstance(params[name], bool | np.bool_):
+            raise ValueError(f"{name}={params[name]!r}: give True or False")
+    if params["bank_follows"] and params["bank"] != "kmeans_ema":
+        raise ValueError("bank_follows=True goes with bank='kmeans_ema'; the position means never move")
     return threads.resolve(params["threads"])

@@ -103,6 +103,21 @@ def write_image(image: Image.Image, path: Path) -> None:
         raise _output_error(path, error) from error
 
 
+def write_text(text: str, path: str | os.PathLike) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        with files.whole_file(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
 def write_map(result: ScoreResult, path: Path) -> None:
     """Write a picture's map at the picture's own size: 32-bit float TIFF, 1.0 is the limit."""
     write_image(Image.fromarray(result.full_map()), path)

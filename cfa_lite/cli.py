@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from .errors import CfaLiteError, OutputError
+from .options import paper_options
 
 if TYPE_CHECKING:
     from .images import PictureFile
@@ -51,7 +52,11 @@ def main() -> None:
 @click.argument("good", nargs=-1, required=True, type=_path)
 @click.option("-o", "--output", required=True, type=_path, metavar="PART.CFA", help="The model file to write.")
 @click.option(
-    "--recipe", type=click.Choice(["none"]), default="none", show_default=True, help="How the descriptor is made."
+    "--recipe",
+    type=click.Choice(["none", "paper"]),
+    default="none",
+    show_default=True,
+    help="How the descriptor is made.",
 )
 @click.option(
     "--backbone",
@@ -80,9 +85,10 @@ def main() -> None:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures: same model."
 )
+@paper_options
+@click.option("--report", type=_path, metavar="FILE.JSON", help="paper: write how training went, a row an epoch.")
 @_threads
-def fit(good: tuple[Path, ...], output: Path, recipe: str, backbone: str, n_centers: int, shrinkage: float,
-        background: float, seed: int, threads: int | None) -> None:  # fmt: skip
+def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: float, **arguments: Any) -> None:
     """Learn a product from pictures of GOOD parts: folders (searched recursively) or files.
 
     \b
@@ -97,15 +103,20 @@ def fit(good: tuple[Path, ...], output: Path, recipe: str, backbone: str, n_cent
         raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
     artefacts.make_folder(output.parent)
     pictures = images.find_pictures(good)
-    model = CFA(recipe, backbone=backbone, n_centers=n_centers, shrinkage=shrinkage, background_share=background,
-                seed=seed, threads=threads)  # fmt: skip
-    model.fit([p.path for p in pictures], progress=_progress())
+    try:
+        model = CFA(background_share=background, **arguments).fit([p.path for p in pictures], progress=_progress())
+    except ValueError as error:  # of files only arguments can be wrong in this way
+        raise click.UsageError(str(error)) from error
     model.save(output)
+    if report:
+        artefacts.write_text(json.dumps(model.report_, indent=1) + "\n", report)
     made = model.training_
     h, w = made["working_px"]
     left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
-    click.echo(f"{output}: {made['n_images']} pictures{left_out} worked at {w}x{h} px, {time.perf_counter() - start:.1f} s,"
-               f" {output.stat().st_size / 1000:.0f} kB", err=True)  # fmt: skip
+    used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
+    click.echo(
+        f"{output}: {used}, {time.perf_counter() - start:.1f} s, {output.stat().st_size / 1000:.0f} kB", err=True
+    )
 
 
 @main.command()
@@ -191,19 +202,26 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
     sizes = [f"{w}x{h}" for h, w in (made["smallest_px"], made["largest_px"])]
     h, w = made["working_px"]
     limit = facts["threshold"]
+    banks = facts["levels"] or [facts["paper"]]
+    half = " and half of it" if facts["levels"] else ""
     scores = ", ".join(f"{name} {value / limit:.2f}" for name, value in made["held_back_scores"].items())
     lines = {
         "recipe": params["recipe"],
         "backbone": f"{params['backbone']} (sha256 {facts['backbone_sha256'][:16]}...)",
         "good pictures": f"{made['n_images']} used, {made['n_skipped']} left out",
         "their size": " to ".join(dict.fromkeys(sizes)) + " px",
-        "worked at": f"{w}x{h} px and half of it ({facts['scale']:.3g} of the picture's scale)",
+        "worked at": f"{w}x{h} px{half} ({facts['scale']:.3g} of the picture's scale)",
         "limit": f"{limit:.4g}, the largest raw score of the good pictures, each held back once",
         "their scores": f"{scores} (1 is the limit)",
-        "levels": f"{len(facts['levels'])}, {sum(level['n_centers'] for level in facts['levels'])} centers in all",
+        "levels": f"{len(banks)}, {sum(bank['n_centers'] for bank in banks)} centers in all",
         "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in ("recipe", "backbone")),
         "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     }
+    for row in made.get("epochs", []):
+        lines[f"epoch {row['epoch']}"] = (
+            f"loss {row['loss']:.4g}, active attraction {row['active_attraction']:.3f}, repulsion"
+            f" {row['active_repulsion']:.3f}, radius {row['radius']:.4g}, drift {row['drift']:.3f}"
+        )
     for name, value in lines.items():
         click.echo(f"{name + ':':15s}{value}")
 

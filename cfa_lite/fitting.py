@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnxruntime
 import PIL
+from PIL import Image
 
 from . import __version__, decision, descriptor, images, memory_bank, pipeline, threads
-from .backbone import Backbone
 from .errors import ImageError
 from .images import ImageLike
 from .level import Learnt, Level, LevelKey
@@ -21,6 +21,8 @@ from .pipeline import FeatureMaps
 
 N_PATCHES = 65536  # learnt from at each level
 MIN_PATCHES_PER_CENTER = 4
+
+T = TypeVar("T")  # what is kept of a picture
 
 WORKING_AREA_PX = 256 * 256
 
@@ -31,22 +33,40 @@ _POSITIONS, _FOLDS, _CENTERS = range(3)
 
 
 @dataclass(frozen=True)
-class GoodPictures:
+class GoodPictures(Generic[T]):
     """Training pictures as far as they could be used.
 
     `maps`, `sizes_px` and `working_sizes_px` have one entry a picture used; `scale` is working pixels a
     picture pixel; `skipped` holds name and message of each picture left out.
     """
 
-    maps: list[FeatureMaps]
+    maps: list[T]
     sizes_px: list[tuple[int, int]]
     working_sizes_px: list[tuple[int, int]]
     scale: float
     skipped: list[tuple[str, str]]
 
 
-def read(given: list[ImageLike], network: Backbone, n_threads: int, progress: Progress) -> GoodPictures:
-    """Read all pictures at the one scale that brings their median area to `WORKING_AREA_PX`.
+@dataclass(frozen=True)
+class Framing:
+    """How a recipe sees pictures: the median area they are brought to, the unit of their sides, and whether
+    all get one size (published) or one scale."""
+
+    area_px: int
+    unit_px: int
+    one_size: bool
+
+
+def read(
+    given: list[ImageLike],
+    framing: Framing,
+    extract: Callable[[list[Image.Image], tuple[int, int]], T],
+    n_threads: int,
+    progress: Progress,
+) -> GoodPictures[T]:
+    """Read all pictures at the one scale that brings their median area to `framing.area_px`.
+
+    `extract` makes of a picture's bands and working size what is kept of it.
 
     Raises
     ------
@@ -62,20 +82,24 @@ def read(given: list[ImageLike], network: Backbone, n_threads: int, progress: Pr
         except ImageError as error:
             skipped[i] = str(error)
     _check_count(len(given), skipped)
-    scale = float(np.sqrt(WORKING_AREA_PX / np.median([h * w for h, w in sizes.values()])))
-    working = {i: images.working_size(size, scale, pipeline.unit_px(network)) for i, size in sizes.items()}
+    scale = float(np.sqrt(framing.area_px / np.median([h * w for h, w in sizes.values()])))
+    middle = sorted(sizes.values(), key=lambda size: size[0] * size[1])[len(sizes) // 2]
+    working = {
+        i: images.working_size(middle if framing.one_size else size, scale, framing.unit_px)
+        for i, size in sizes.items()
+    }
 
-    def extract(i: int) -> FeatureMaps | str:
+    def extract_one(i: int) -> T | ImageError:
         try:
             bands = images.read(given[i], names[i])
         except ImageError as error:
-            return str(error)
-        return pipeline.feature_maps(bands, working[i], network)
+            return error
+        return extract(bands, working[i])
 
-    maps: dict[int, FeatureMaps] = {}
-    for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract, sizes, n_threads)), 1):
-        if isinstance(found, str):
-            skipped[i] = found
+    maps: dict[int, T] = {}
+    for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
+        if isinstance(found, ImageError):
+            skipped[i] = str(found)
         else:
             maps[i] = found
         progress("reading", done, len(sizes))
@@ -100,7 +124,7 @@ def _check_count(n_given: int, skipped: dict[int, str]) -> None:
 
 
 def learn(
-    good: GoodPictures,
+    good: GoodPictures[FeatureMaps],
     backbone_sha256: str,
     *,
     n_centers: int,
@@ -164,7 +188,7 @@ def learn(
         map_threshold=decision.limit([float(r.both.max()) for r in raw]),
         scale=good.scale,
         backbone_sha256=backbone_sha256,
-        training=_provenance(good, scores),
+        training=provenance(good, scores),
     )
 
 
@@ -192,7 +216,7 @@ def _all_alike(maps: list[FeatureMaps]) -> bool:
     return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)
 
 
-def _provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
+def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
     """What a model tells of its training pictures; JSON types only."""
     by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
     return {

@@ -52,6 +52,31 @@ class Level:
 
 
 @dataclass(frozen=True)
+class PaperModel:
+    """A fitted descriptor and bank of recipe `paper`.
+
+    Attributes
+    ----------
+    weight : ndarray (d, c + 2) float32
+        Of all stages' channels, finest first, and the two coordinates.
+    bias : ndarray (d,) float32
+    centers : ndarray (n_centers, d) float32
+    radius : float
+        As trained; scoring does not use it.
+    n_neighbors : int
+    certainty : bool
+        Whether distances are weighted by certainty.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    centers: np.ndarray
+    radius: float
+    n_neighbors: int
+    certainty: bool
+
+
+@dataclass(frozen=True)
 class Learnt:
     """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names."""
 
@@ -61,6 +86,7 @@ class Learnt:
     scale: float
     backbone_sha256: str
     training: dict[str, Any]
+    paper: PaperModel | None = None  # recipe `paper` has this in place of levels
 
     def to_dict(self) -> dict[str, Any]:
         """All but the arrays, JSON types only."""
@@ -75,6 +101,13 @@ class Learnt:
             }
             for level in self.levels
         ]
+        paper = self.paper and {
+            "channels": self.paper.weight.shape[1] - 2,
+            "n_centers": len(self.paper.centers),
+            "radius": self.paper.radius,
+            "n_neighbors": self.paper.n_neighbors,
+            "certainty": self.paper.certainty,
+        }
         return {
             "backbone_sha256": self.backbone_sha256,
             "threshold": self.threshold,
@@ -82,4 +115,5 @@ class Learnt:
             "scale": self.scale,
             "training": self.training,
             "levels": levels,
+            "paper": paper,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from . import _kernels, threads
 
 _BLOCK = 512  # rows multiplied and searched at a time: 512 x 256 products stay in the second-level cache
+_BLOCK_K = 256, 4096  # rows and centers of nearest_k; 64 to 1024 rows are within a tenth (benchmarks/paper_speed.py)
 _SEED_POINTS = 16  # points a center that k-means++ sees
 
 
@@ -61,6 +63,49 @@ def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tupl
 
     with threads.serial_blas():
         for _ in threads.ordered_map(one_block, range(0, n, _BLOCK), n_threads):
+            pass
+    return index, distance_sq
+
+
+def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest centers of each point, nearest first.
+
+    Parameters
+    ----------
+    points : ndarray (n, d) float32 or float64
+    centers : ndarray (m, d) of the same type
+    k : int, 1 to m
+    n_threads : int
+        The answer does not depend on it.
+
+    Returns
+    -------
+    index : ndarray (n, k) int32
+        Of equals the lower index comes first.
+    distance_sq : ndarray (n, k) of the type of `points`
+        Squared distances, ascending, never below 0.
+
+    Notes
+    -----
+    One BLAS product a block and one pass over it; no matrix larger than 256 x 4096 is held.
+    """
+    n, m = len(points), len(centers)
+    points_sq = np.einsum("ij,ij->i", points, points)
+    centers_sq = np.einsum("ij,ij->i", centers, centers)
+    index, distance_sq = np.zeros((n, k), np.int32), np.full((n, k), np.inf, points.dtype)
+
+    def one_block(start: int) -> None:
+        part = slice(start, min(start + _BLOCK_K[0], n))
+        for first in range(0, m, _BLOCK_K[1]):
+            some = slice(first, min(first + _BLOCK_K[1], m))
+            row = np.empty(some.stop - first + 1, points.dtype)
+            _kernels.select_smallest(
+                points[part] @ centers[some].T, points_sq[part], centers_sq[some], first,
+                row, row.view(f"i{row.itemsize}"), index[part], distance_sq[part],
+            )  # fmt: skip
+
+    with threads.serial_blas():
+        for _ in threads.ordered_map(one_block, range(0, n, _BLOCK_K[0]), n_threads):
             pass
     return index, distance_sq
 
@@ -154,3 +199,35 @@ def _means(points: np.ndarray, labels: np.ndarray, distance_sq: np.ndarray, n_cl
         farthest = np.argsort(-distance_sq, kind="stable")[: len(empty)]
         sums[empty], counts[empty] = points[farthest], 1
     return (sums / counts[:, None]).astype(np.float32)
+
+
+def position_mean(descriptors: Iterable[np.ndarray]) -> np.ndarray:
+    """The bank of the authors' code: the mean over pictures of each position's descriptor.
+
+    Parameters
+    ----------
+    descriptors : iterable of ndarray (h*w, d), one a picture
+
+    Returns
+    -------
+    ndarray (h*w, d)
+    """
+    first, *others = descriptors
+    total = first.astype(np.float64)
+    for one in others:
+        total += one
+    return (total / (1 + len(others))).astype(first.dtype)
+
+
+def follow(centers: np.ndarray, descriptors: np.ndarray, rate: float) -> np.ndarray:
+    """Move each center towards its nearest descriptor: exponential moving average (the paper's Algorithm 1).
+
+    Parameters
+    ----------
+    centers : ndarray (m, d)
+    descriptors : ndarray (n, d)
+    rate : float, 0 to 1
+        Share of the new in the average.
+    """
+    index, _ = nearest(centers, descriptors)
+    return ((1 - rate) * centers + rate * descriptors[index]).astype(centers.dtype)

@@ -13,12 +13,12 @@ from typing import Any
 
 import PIL.Image
 
-from . import arguments, decision, fitting, images, persistence, pipeline, threads
+from . import arguments, decision, images, persistence, recipes, threads
 from .backbone import Backbone, find_spec, open_fitted
 from .errors import ArchiveError, ImageError, NotFittedError
 from .fitting import Progress
 from .images import ImageLike
-from .level import Learnt, Level
+from .level import Learnt, Level, PaperModel
 from .results import ScoreResult, failed
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class CFA:
     Parameters
     ----------
     recipe : str
-        How the descriptor is made. "none": no adaptation, the shrunk whitening alone.
+        How the descriptor is made. "none": no adaptation, the shrunk whitening alone. "paper": as published
+        by Lee et al.; slower and less accurate, there to compare with.
     backbone : str or path
         Name of a shipped backbone, or path of an .onnx file with its manifest entry beside it.
     n_centers : int, at least 1
@@ -44,6 +45,24 @@ class CFA:
         Share of a picture's own median distance that is taken off its map and score.
     seed : int, at least 0
         Same seed, same pictures, same model.
+    n_neighbors, n_hard_negatives : int
+        Recipe "paper", as all up to `certainty`. K and J: nearest centers that attract, next ones that repel.
+    radius, margin, nu : float
+        r to start with (it is learnt), alpha and nu of the loss.
+    learning_rate, weight_decay : float
+        Of AdamW with amsgrad.
+    epochs, batch_size : int
+        All epochs are done; none is chosen.
+    gamma_c, gamma_d : int
+        Centers are grid positions / gamma_c, descriptor channels are feature channels / gamma_d.
+    bank : str
+        "position_mean" (the authors' code) or "kmeans_ema" (the paper's Algorithm 1).
+    ema_rate : float, 0 to 1
+        Share of the new in a center that follows, of "kmeans_ema".
+    bank_follows : bool
+        Whether "kmeans_ema" goes on while the descriptor trains.
+    certainty : bool
+        Whether the distance to the nearest center is weighted by softmin, as published.
     threads : int or None
         Threads for everything; None for every core this process may use. Results do not depend on it.
 
@@ -60,6 +79,9 @@ class CFA:
         Where the model comes from: counts, sizes, versions; JSON types only.
     skipped_ : list of (str, str)
         Name and message of each picture that `fit` left out.
+    report_ : list of dict
+        Recipe "paper", a row an epoch: loss, attraction, repulsion, the shares of their terms that are
+        active, radius, drift (|W - W0| / |W0|), seconds. Empty after `load`; `info` has all but seconds.
 
     Notes
     -----
@@ -73,7 +95,9 @@ class CFA:
     scale_: float
     backbone_sha256_: str
     training_: dict[str, Any]
+    paper_: PaperModel | None
     skipped_: list[tuple[str, str]]
+    report_: list[dict[str, float]]
 
     def __init__(
         self,
@@ -84,6 +108,21 @@ class CFA:
         shrinkage: float = 0.1,
         background_share: float = 0.25,
         seed: int = 0,
+        n_neighbors: int = 3,
+        n_hard_negatives: int = 3,
+        radius: float = 1e-5,
+        margin: float = 0.1,
+        nu: float = 1e-3,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 5e-4,
+        epochs: int = 30,
+        batch_size: int = 4,
+        gamma_c: int = 1,
+        gamma_d: int = 1,
+        bank: str = "position_mean",
+        ema_rate: float = 0.05,
+        bank_follows: bool = False,
+        certainty: bool = True,
         threads: int | None = None,
     ):
         self.recipe = recipe
@@ -92,6 +131,21 @@ class CFA:
         self.shrinkage = shrinkage
         self.background_share = background_share
         self.seed = seed
+        self.n_neighbors = n_neighbors
+        self.n_hard_negatives = n_hard_negatives
+        self.radius = radius
+        self.margin = margin
+        self.nu = nu
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.gamma_c = gamma_c
+        self.gamma_d = gamma_d
+        self.bank = bank
+        self.ema_rate = ema_rate
+        self.bank_follows = bank_follows
+        self.certainty = certainty
         self.threads = threads
 
     # scikit-learn's contract, without importing it: that would double the time to the first verdict.
@@ -154,21 +208,12 @@ class CFA:
         network = Backbone(find_spec(self.backbone))
         given = _as_list(images_)
         with threads.serial_blas():
-            good = fitting.read(given, network, n_threads, tell)
-            learnt = fitting.learn(
-                good,
-                network.spec.sha256,
-                n_centers=self.n_centers,
-                shrinkage=self.shrinkage,
-                background=self.background_share,
-                seed=self.seed,
-                n_threads=n_threads,
-                progress=tell,
-            )
-        for _, message in good.skipped:
+            learnt, skipped, report = recipes.learn(self.get_params(), given, network, n_threads, tell)
+        for _, message in skipped:
             _log.warning("left out: %s", message)
         self._open_backbone = network
-        self.skipped_ = good.skipped
+        self.skipped_ = skipped
+        self.report_ = report
         self._adopt(learnt)
         return self
 
@@ -220,9 +265,8 @@ class CFA:
         w, h = bands[0].size
         made = self.training_
         images.check_size((h, w), made["smallest_px"], made["largest_px"], name)
-        size = images.working_size((h, w), self.scale_, pipeline.unit_px(network))
         with threads.serial_blas():
-            raw = pipeline.raw_maps(bands, size, network, self.levels_, self.background_share, n_threads)
+            raw = recipes.raw_maps(self._learnt(), self.background_share, bands, network, n_threads)
         score = raw.score / self.threshold_
         shown = raw.both / self.map_threshold_
         seconds = time.perf_counter() - start
@@ -294,7 +338,7 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
     if backbone is not None:
         model.backbone = backbone
     model._adopt(learnt)
-    model.skipped_ = []
+    model.skipped_, model.report_ = [], []
     model._open_backbone = network = open_fitted(model.backbone, learnt.backbone_sha256, Path(path).parent)
     persistence.check_channels(learnt, [channels for _, channels, _ in network.spec.outputs], path)
     return model

@@ -9,7 +9,9 @@ import numpy as np
 
 from . import archive, pipeline
 from .errors import ArchiveError
-from .level import Learnt, Level, LevelKey
+from .level import Learnt, Level, LevelKey, PaperModel
+
+_PAPER_ARRAYS = ("weight", "bias", "centers")
 
 
 def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> None:
@@ -23,6 +25,8 @@ def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> Non
     arrays: dict[str, np.ndarray] = {}
     for i, level in enumerate(learnt.levels):
         arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
+    if learnt.paper is not None:
+        arrays |= {name: getattr(learnt.paper, name) for name in _PAPER_ARRAYS}
     archive.write(path, {"params": params, **learnt.to_dict()}, arrays)
 
 
@@ -45,11 +49,14 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
 
 def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
+    paper = None if meta["paper"] is None else _paper(meta["paper"], arrays)
     keys = [level.key for level in levels]
-    if arrays or not keys or sorted(keys) != sorted(pipeline.level_keys(max(k.output for k in keys) + 1)):
+    if arrays or bool(keys) == bool(paper):
+        raise ValueError("levels or arrays are missing or too many")
+    if keys and sorted(keys) != sorted(pipeline.level_keys(max(k.output for k in keys) + 1)):
         raise ValueError("levels or arrays are missing or too many")
     training = dict(meta["training"])
-    for size in ("smallest_px", "largest_px"):
+    for size in ("smallest_px", "largest_px", "working_px"):
         h, w = training[size]
         _positive(h, size), _positive(w, size)
     return Learnt(
@@ -59,6 +66,7 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
         scale=_positive(meta["scale"], "scale"),
         backbone_sha256=str(meta["backbone_sha256"]),
         training=training,
+        paper=paper,
     )
 
 
@@ -69,6 +77,19 @@ def _level(i: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Leve
     if not shapes_agree or centers.shape[1] != weight.shape[1]:
         raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
     return Level(key, mean, weight, centers, _positive(entry["distance_mean"], "distance_mean"))
+
+
+def _paper(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> PaperModel:
+    weight, bias, centers = (arrays.pop(name) for name in _PAPER_ARRAYS)
+    n_neighbors = int(entry["n_neighbors"])
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or centers.ndim != 2 or centers.shape[1] != len(weight):
+        raise ValueError(f"the descriptor has shapes {weight.shape}, {bias.shape}, {centers.shape}")
+    if not 1 <= n_neighbors <= len(centers):
+        raise ValueError(f"n_neighbors is {n_neighbors} of {len(centers)} centers")
+    radius = float(entry["radius"])
+    if not np.isfinite(radius):
+        raise ValueError(f"radius is {radius}")
+    return PaperModel(weight, bias, centers, radius, n_neighbors, bool(entry["certainty"]))
 
 
 def _positive(value: Any, name: str) -> float:
@@ -85,5 +106,8 @@ def check_channels(learnt: Learnt, channels: list[int], path: str | os.PathLike)
     ArchiveError
         If one does not.
     """
-    if any(lv.key.output >= len(channels) or len(lv.mean) != channels[lv.key.output] for lv in learnt.levels):
+    wrong_paper = learnt.paper is not None and learnt.paper.weight.shape[1] != sum(channels) + 2
+    if wrong_paper or any(
+        lv.key.output >= len(channels) or len(lv.mean) != channels[lv.key.output] for lv in learnt.levels
+    ):
         raise ArchiveError(f"{path} does not fit its backbone's outputs ({channels} channels). Fit again.")

@@ -73,3 +73,28 @@ def bilinear(image, size):
                 + b * ((1 - a) * image[ys[1], xs[0]] + a * image[ys[1], xs[1]])
             )  # fmt: skip
     return out
+
+
+def nearest_k(points, centers, k):
+    """Indices and squared distances of the k nearest centers, ascending; the lower index of equals first."""
+    all_sq = np.array([[((x - c) ** 2).sum() for c in centers] for x in points])
+    index = np.argsort(all_sq, axis=1, kind="stable")[:, :k]
+    return index, np.take_along_axis(all_sq, index, axis=1)
+
+
+def coupled_hypersphere_loss(descriptors, centers, radius, n_neighbors, n_hard_negatives, margin, nu):
+    """METHOD.md, stage 5, as it is written."""
+    _, distance_sq = nearest_k(descriptors, centers, n_neighbors + n_hard_negatives)
+    attraction = np.maximum(0, distance_sq[:, :n_neighbors] - radius**2).sum()
+    repulsion = np.maximum(0, radius**2 - distance_sq[:, n_neighbors:] - margin).sum()
+    scale = 1 / (nu * len(descriptors))
+    return scale * attraction / n_neighbors, scale * repulsion / n_hard_negatives
+
+
+def describe(pooled, weight, bias):
+    """Resize every map to the finest grid, concatenate, append coordinates, map linearly."""
+    h, w = pooled[0].shape[1:]
+    channels = [bilinear(channel, (h, w)) for stage in pooled for channel in stage]
+    down, right = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
+    features = np.stack([*channels, down, right], axis=-1).reshape(h * w, -1)
+    return features @ weight.T + bias

@@ -1,0 +1,212 @@
+"""Recipe `paper`: the order of the stages as published, for a product and for one picture.
+
+Pooled maps of all stages on one grid, coordinates, a linear descriptor trained by the coupled-hypersphere
+loss, certainty scores. Where the paper and the authors' code differ, an argument names both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from . import coord_linear, decision, images, memory_bank, patches, scoring, threads, training
+from .arguments import PaperSettings
+from .backbone import Backbone
+from .coord_linear import CoordLinear
+from .errors import ImageError
+from .level import PaperModel
+from .pipeline import RawMaps
+
+Pooled = list[np.ndarray]  # one map (c, h, w) a stage, finest first
+
+# One stream of chance for each purpose, so that a change to one does not move the others.
+_FOLDS, _LAYER, _CENTERS, _ORDER = range(10, 14)
+
+
+@dataclass(frozen=True)
+class PaperFit:
+    """What `learn` gives: the model, and of each training picture, by banks without it, score and report."""
+
+    model: PaperModel
+    held_back_scores: np.ndarray
+    report: list[dict[str, float]]
+
+
+def pooled_maps(bands: list[Image.Image], size_px: tuple[int, int], backbone: Backbone, n_threads: int = 1) -> Pooled:
+    """Pooled feature maps of a picture (bands of images.read), finest grid first."""
+    maps = backbone.maps(images.to_pixels(bands, size_px), n_threads)
+    order = np.argsort(backbone.spec.strides, kind="stable")
+    return [patches.pool(maps[i]) for i in order]
+
+
+def raw_maps(pooled: Pooled, model: PaperModel, size_px: tuple[int, int]) -> RawMaps:
+    """Score map of a picture at its working size; one map serves for the score and to be shown."""
+    descriptors = coord_linear.describe(pooled, CoordLinear(model.weight, model.bias))
+    _, distance_sq = memory_bank.nearest_k(descriptors, model.centers, model.n_neighbors)
+    patch_scores = scoring.certainty_score(distance_sq) if model.certainty else np.sqrt(distance_sq[:, 0])
+    sigma = scoring.SMOOTHING_SHARE * min(size_px)
+    smooth = scoring.smooth_map(patch_scores.reshape(pooled[0].shape[1:]), size_px, sigma)
+    return RawMaps(smooth, smooth)
+
+
+def learn(
+    pictures: list[Pooled],
+    size_px: tuple[int, int],
+    settings: PaperSettings,
+    *,
+    seed: int,
+    n_threads: int,
+    progress: Callable[[str, int, int], None],
+    after_epoch: Callable[[int, PaperModel], None] | None = None,
+) -> PaperFit:
+    """Make the bank, train the descriptor, score every picture by a bank without it.
+
+    The held-back scores share the trained descriptor, which has seen all pictures: training anew without
+    each fold would take four times as long. The banks have not seen them.
+
+    Raises
+    ------
+    ValueError
+        If the bank is smaller than K + J, or gamma_d leaves no channel.
+    ImageError
+        If training leaves the finite numbers.
+    """
+    n_channels = sum(len(stage) for stage in pictures[0])
+    n_patches = pictures[0][0].shape[1] * pictures[0][0].shape[2]
+    n_out, n_centers = n_channels // settings.gamma_d, n_patches // settings.gamma_c
+    if n_out < 1:
+        raise ValueError(f"gamma_d={settings.gamma_d} leaves no channel of {n_channels}: give 1 to {n_channels}")
+    wanted = settings.n_neighbors + settings.n_hard_negatives
+    if wanted > n_centers:
+        raise ValueError(
+            f"n_neighbors + n_hard_negatives = {wanted}, but gamma_c={settings.gamma_c} leaves {n_centers} centers of"
+            f" {n_patches}: give at most {n_centers}"
+        )
+    layer = coord_linear.initial(n_channels, n_out, np.random.default_rng([seed, _LAYER]))
+    centers = make_bank(pictures, layer, n_centers, settings, seed)
+    model = PaperModel(layer.weight, layer.bias, centers, settings.radius, settings.n_neighbors, settings.certainty)
+    start = CoordLinear(layer.weight.copy(), layer.bias.copy())
+
+    radius = np.array([settings.radius])
+    optimizer = training.AdamW([layer.weight, layer.bias, radius], settings.learning_rate, settings.weight_decay)
+    order = np.random.default_rng([seed, _ORDER])
+    report: list[dict[str, float]] = []
+    for epoch in range(1, settings.epochs + 1):
+        began = time.perf_counter()
+        sums = np.zeros(4)
+        shuffled = order.permutation(len(pictures))
+        for first in range(0, len(shuffled), settings.batch_size):
+            batch = [pictures[i] for i in shuffled[first : first + settings.batch_size]]
+            sums += _step(batch, layer, centers, radius, optimizer, settings, n_threads) * len(batch) / len(pictures)
+            if settings.bank_follows:
+                for picture in batch:
+                    centers = memory_bank.follow(centers, coord_linear.describe(picture, layer), settings.ema_rate)
+        if not np.isfinite(sums).all():
+            raise ImageError(f"Training left the finite numbers in epoch {epoch}. Give a lower learning rate.")
+        report.append(_epoch_report(epoch, sums, float(radius[0]), layer, start, time.perf_counter() - began))
+        model = replace(model, weight=layer.weight, bias=layer.bias, centers=centers, radius=float(radius[0]))
+        if after_epoch:
+            after_epoch(epoch, model)
+        progress("training", epoch, settings.epochs)
+
+    bank_layer = layer if settings.bank_follows else start
+    fold_of = decision.folds(len(pictures), np.random.default_rng([seed, _FOLDS]))
+    scores = np.empty(len(pictures))
+    for fold in range(fold_of.max() + 1):
+        others = [p for p, f in zip(pictures, fold_of) if f != fold]
+        held_back = np.flatnonzero(fold_of == fold)
+        fold_model = replace(model, centers=make_bank(others, bank_layer, n_centers, settings, seed))
+        held_back_score = partial(_score_of, pictures, fold_model, size_px)
+        scores[held_back] = list(threads.ordered_map(held_back_score, held_back, n_threads))
+        progress("checking", fold + 1, int(fold_of.max()) + 1)
+    return PaperFit(model, scores, report)
+
+
+def _score_of(pictures: list[Pooled], model: PaperModel, size_px: tuple[int, int], i: int) -> float:
+    return raw_maps(pictures[i], model, size_px).score
+
+
+def make_bank(
+    pictures: list[Pooled], layer: CoordLinear, n_centers: int, settings: PaperSettings, seed: int
+) -> np.ndarray:
+    """Memory bank (n_centers, d) of descriptors.
+
+    "position_mean" (the authors' code): the mean of each position over all pictures, K-means of those where
+    fewer centers are wanted. The descriptor is linear, so features are averaged and described once.
+    "kmeans_ema" (the paper's Algorithm 1): K-means of the first picture's descriptors, then each center
+    follows its nearest descriptor of every next picture.
+    """
+    rng = np.random.default_rng([seed, _CENTERS])
+    if settings.bank == "position_mean":
+        means = [memory_bank.position_mean(stages) for stages in zip(*pictures)]
+        return _reduced(coord_linear.describe(means, layer), n_centers, rng)
+    centers = _reduced(coord_linear.describe(pictures[0], layer), n_centers, rng)
+    for picture in pictures[1:]:
+        centers = memory_bank.follow(centers, coord_linear.describe(picture, layer), settings.ema_rate)
+    return centers
+
+
+def _reduced(points: np.ndarray, n_centers: int, rng: np.random.Generator) -> np.ndarray:
+    return (
+        points if n_centers == len(points) else memory_bank.kmeans(points, n_centers, rng, max_iterations=100).centers
+    )
+
+
+def _step(
+    batch: list[Pooled],
+    layer: CoordLinear,
+    centers: np.ndarray,
+    radius: np.ndarray,
+    optimizer: training.AdamW,
+    settings: PaperSettings,
+    n_threads: int,
+) -> np.ndarray:
+    """One AdamW step; gives attraction, repulsion, and the shares of their terms that are active."""
+    n_patches = len(batch) * batch[0][0].shape[1] * batch[0][0].shape[2]
+    loss = training.LossSettings(settings.n_neighbors, settings.n_hard_negatives, settings.margin, settings.nu)
+
+    def one(picture: Pooled) -> tuple[training.LossTerms, CoordLinear]:
+        descriptors = coord_linear.describe(picture, layer)
+        terms = training.coupled_hypersphere(descriptors, centers, float(radius[0]), loss, n_patches)
+        return terms, coord_linear.gradient(picture, terms.of_descriptors)
+
+    # Pictures are added in their order, so the sum does not depend on the threads.
+    results = list(threads.ordered_map(one, batch, n_threads))
+    gradients = [
+        np.sum([g.weight for _, g in results], axis=0),
+        np.sum([g.bias for _, g in results], axis=0),
+        np.array([sum(t.of_radius for t, _ in results)]),
+    ]
+    optimizer.step(gradients)
+    shares = [sum(t.active[i] for t, _ in results) / n_patches for i in (0, 1)]
+    return np.array(
+        [
+            sum(t.attraction for t, _ in results),
+            sum(t.repulsion for t, _ in results),
+            shares[0] / settings.n_neighbors,
+            shares[1] / max(settings.n_hard_negatives, 1),
+        ]
+    )
+
+
+def _epoch_report(
+    epoch: int, sums: np.ndarray, radius: float, layer: CoordLinear, start: CoordLinear, seconds: float
+) -> dict[str, Any]:
+    drift = np.linalg.norm(layer.weight - start.weight) / np.linalg.norm(start.weight)
+    return {
+        "epoch": epoch,
+        "loss": float(sums[0] + sums[1]),
+        "attraction": float(sums[0]),
+        "repulsion": float(sums[1]),
+        "active_attraction": float(sums[2]),
+        "active_repulsion": float(sums[3]),
+        "radius": radius,
+        "drift": float(drift),
+        "seconds": seconds,
+    }
