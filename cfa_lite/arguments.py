@@ -22,7 +22,7 @@ _WHOLE = {
 _REAL = {
     "shrinkage": (0, math.inf, False), "background_share": (0, 1, True), "radius": (0, math.inf, False),
     "margin": (0, math.inf, True), "nu": (0, math.inf, False), "learning_rate": (0, math.inf, False),
-    "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True),
+    "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True), "max_memory": (0, math.inf, True),
 }  # fmt: skip
 
 

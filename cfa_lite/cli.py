@@ -86,6 +86,14 @@ def main() -> None:
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures: same model."
 )
 @paper_options
+@click.option(
+    "--max-memory",
+    type=float,
+    default=1000,
+    show_default=True,
+    metavar="MB",
+    help="Features held in memory; more go to a temporary file.",
+)
 @click.option("--report", type=_path, metavar="FILE.JSON", help="paper: write how training went, a row an epoch.")
 @_threads
 def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: float, **arguments: Any) -> None:

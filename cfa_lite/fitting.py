@@ -61,12 +61,13 @@ def read(
     given: list[ImageLike],
     framing: Framing,
     extract: Callable[[list[Image.Image], tuple[int, int]], T],
+    keep: Callable[[T], T],
     n_threads: int,
     progress: Progress,
 ) -> GoodPictures[T]:
     """Read all pictures at the one scale that brings their median area to `framing.area_px`.
 
-    `extract` makes of a picture's bands and working size what is kept of it.
+    `extract` makes of a picture's bands and working size what is kept of it, `keep` puts that where there is room.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def read(
         if isinstance(found, ImageError):
             skipped[i] = str(found)
         else:
-            maps[i] = found
+            maps[i] = keep(found)
         progress("reading", done, len(sizes))
     _check_count(len(given), skipped)
     return GoodPictures(

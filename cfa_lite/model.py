@@ -16,6 +16,7 @@ import PIL.Image
 from . import arguments, decision, images, persistence, recipes, threads
 from .backbone import Backbone, find_spec, open_fitted
 from .errors import ArchiveError, ImageError, NotFittedError
+from .feature_store import FeatureStore
 from .fitting import Progress
 from .images import ImageLike
 from .level import Learnt, Level, PaperModel
@@ -65,6 +66,9 @@ class CFA:
         Whether the distance to the nearest center is weighted by softmin, as published.
     threads : int or None
         Threads for everything; None for every core this process may use. Results do not depend on it.
+    max_memory : float
+        Megabytes of features that `fit` holds in memory; more go to a temporary file. Results do not depend
+        on it.
 
     Attributes
     ----------
@@ -124,6 +128,7 @@ class CFA:
         bank_follows: bool = False,
         certainty: bool = True,
         threads: int | None = None,
+        max_memory: float = 1000,
     ):
         self.recipe = recipe
         self.backbone = backbone
@@ -147,6 +152,7 @@ class CFA:
         self.bank_follows = bank_follows
         self.certainty = certainty
         self.threads = threads
+        self.max_memory = max_memory
 
     # scikit-learn's contract, without importing it: that would double the time to the first verdict.
 
@@ -207,8 +213,8 @@ class CFA:
         tell = progress or (lambda phase, done, total: None)
         network = Backbone(find_spec(self.backbone))
         given = _as_list(images_)
-        with threads.serial_blas():
-            learnt, skipped, report = recipes.learn(self.get_params(), given, network, n_threads, tell)
+        with threads.serial_blas(), FeatureStore(self.max_memory) as store:
+            learnt, skipped, report = recipes.learn(self.get_params(), given, network, store, n_threads, tell)
         for _, message in skipped:
             _log.warning("left out: %s", message)
         self._open_backbone = network
@@ -294,7 +300,7 @@ class CFA:
     def _product_params(self) -> dict[str, Any]:
         """Arguments as JSON types, without those that belong to the machine."""
         params = self.get_params() | {"backbone": os.fspath(self.backbone)}
-        del params["threads"]
+        del params["threads"], params["max_memory"]
         return params
 
     def _backbone(self) -> Backbone:

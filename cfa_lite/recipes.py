@@ -10,6 +10,7 @@ from PIL import Image
 from . import decision, fitting, images, paper, pipeline
 from .arguments import PaperSettings
 from .backbone import Backbone
+from .feature_store import FeatureStore
 from .fitting import Framing, Progress
 from .images import ImageLike
 from .level import Learnt
@@ -19,7 +20,12 @@ PAPER_AREA_PX = 224 * 224  # published: every picture is resized to 224x224
 
 
 def learn(
-    params: Mapping[str, Any], given: list[ImageLike], network: Backbone, n_threads: int, progress: Progress
+    params: Mapping[str, Any],
+    given: list[ImageLike],
+    network: Backbone,
+    store: FeatureStore,
+    n_threads: int,
+    progress: Progress,
 ) -> tuple[Learnt, list[tuple[str, str]], list[dict[str, float]]]:
     """Fit `CFA` arguments `params` on pictures; also names and reasons of those left out, and the training report.
 
@@ -29,11 +35,12 @@ def learn(
         See `CFA.fit`.
     """
     if params["recipe"] == "paper":
-        return _learn_paper(params, given, network, n_threads, progress)
+        return _learn_paper(params, given, network, store, n_threads, progress)
     good = fitting.read(
         given,
         Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False),
         lambda bands, size_px: pipeline.feature_maps(bands, size_px, network),
+        lambda maps: dict(zip(maps, store.keep(list(maps.values())))),
         n_threads,
         progress,
     )
@@ -51,22 +58,28 @@ def learn(
 
 
 def read_for_paper(
-    given: list[ImageLike], network: Backbone, n_threads: int, progress: Progress
+    given: list[ImageLike], network: Backbone, store: FeatureStore, n_threads: int, progress: Progress
 ) -> fitting.GoodPictures[paper.Pooled]:
     """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
     return fitting.read(
         given,
         Framing(PAPER_AREA_PX, network.unit_px, one_size=True),
         lambda bands, size_px: paper.pooled_maps(bands, size_px, network),
+        store.keep,
         n_threads,
         progress,
     )
 
 
 def _learn_paper(
-    params: Mapping[str, Any], given: list[ImageLike], network: Backbone, n_threads: int, progress: Progress
+    params: Mapping[str, Any],
+    given: list[ImageLike],
+    network: Backbone,
+    store: FeatureStore,
+    n_threads: int,
+    progress: Progress,
 ) -> tuple[Learnt, list[tuple[str, str]], list[dict[str, float]]]:
-    good = read_for_paper(given, network, n_threads, progress)
+    good = read_for_paper(given, network, store, n_threads, progress)
     fit = paper.learn(
         good.maps,
         good.working_sizes_px[0],
