@@ -19,7 +19,7 @@ class BuildWithoutExport(build_py):
 
 setup(
     name="cfa-lite",
-    version=re.search(r'__version__ = "(.+?)"', (HERE / "cfa_lite" / "__init__.py").read_text("utf-8"))[1],
+    version=re.search(r'__version__ = "(.+?)"', (HERE / "cfa_lite" / "_version.py").read_text("utf-8"))[1],
     description="Visual anomaly detection from pictures of good parts: no GPU, no PyTorch",
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",

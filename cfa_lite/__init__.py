@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._version import __version__
 from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFittedError, OutputError
 
 if TYPE_CHECKING:
     from .model import CFA, load
     from .results import ScoreResult
 
-__version__ = "0.1.0"
 __all__ = [
     "CFA", "ArchiveError", "BackboneError", "CfaLiteError", "ImageError", "NotFittedError", "OutputError",
-    "ScoreResult", "load",
+    "ScoreResult", "__version__", "load",
 ]  # fmt: skip
 
 

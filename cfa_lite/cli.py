@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import __version__
+from ._version import __version__
 from .errors import CfaLiteError, OutputError
 from .options import paper_options
 

@@ -12,7 +12,8 @@ import onnxruntime
 import PIL
 from PIL import Image
 
-from . import __version__, decision, descriptor, images, memory_bank, pipeline, threads
+from . import decision, descriptor, images, memory_bank, pipeline, threads
+from ._version import __version__
 from .errors import ImageError
 from .images import ImageLike
 from .level import Learnt, Level, LevelKey

@@ -173,7 +173,8 @@ def _step(
 
     def one(picture: Pooled) -> tuple[training.LossTerms, CoordLinear]:
         descriptors = coord_linear.describe(picture, layer)
-        terms = training.coupled_hypersphere(descriptors, centers, float(radius[0]), loss, n_patches)
+        nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+        terms = training.coupled_hypersphere(descriptors, centers, nearest, float(radius[0]), loss, n_patches)
         return terms, coord_linear.gradient(picture, terms.of_descriptors)
 
     # Pictures are added in their order, so the sum does not depend on the threads.

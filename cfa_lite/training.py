@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _kernels, memory_bank
+from . import _kernels
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,21 @@ class LossTerms:
 
 
 def coupled_hypersphere(
-    descriptors: np.ndarray, centers: np.ndarray, radius: float, settings: LossSettings, n_patches: int
+    descriptors: np.ndarray,
+    centers: np.ndarray,
+    nearest: tuple[np.ndarray, np.ndarray],
+    radius: float,
+    settings: LossSettings,
+    n_patches: int,
 ) -> LossTerms:
     """The coupled-hypersphere loss and its gradient.
 
     Parameters
     ----------
     descriptors : ndarray (n, d)
-    centers : ndarray (m, d), m at least K + J
+    centers : ndarray (m, d)
+    nearest : (ndarray (n, K + J) int32, ndarray (n, K + J))
+        Index of, and squared distance to, the K + J nearest centers, ascending: memory_bank.nearest_k.
     radius : float
     settings : LossSettings
     n_patches : int
@@ -59,7 +66,7 @@ def coupled_hypersphere(
     takes the repulsion slice from J on where K is meant; the two are equal at its values.
     """
     k, j = settings.n_neighbors, settings.n_hard_negatives
-    index, distance_sq = memory_bank.nearest_k(descriptors, centers, k + j)
+    index, distance_sq = nearest
     gains = 1 / (settings.nu * n_patches * np.array([k, max(j, 1)], np.float64))
     gradient, sums = np.empty_like(descriptors), np.empty(4)
     _kernels.hypersphere_gradient(

@@ -15,6 +15,11 @@ TOLERANCE = {np.float64: 1e-6, np.float32: 1e-4}  # relative to the largest valu
 pytestmark = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
+def hypersphere(descriptors, centers, radius, settings, n_patches):
+    nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+    return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
+
+
 def agrees(found, expected, dtype):
     expected = np.asarray(expected)
     assert np.shape(found) == expected.shape
@@ -42,9 +47,7 @@ def loss_and_gradient(batch, weights, centers, radius):
     total = CoordLinear(np.zeros_like(weights.weight), np.zeros_like(weights.bias))
     for picture in pictures:
         phi = coord_linear.describe(picture, weights)
-        terms.append(
-            training.coupled_hypersphere(phi, centers, radius, training.LossSettings(), len(phi) * len(pictures))
-        )
+        terms.append(hypersphere(phi, centers, radius, training.LossSettings(), len(phi) * len(pictures)))
         gradient = coord_linear.gradient(picture, terms[-1].of_descriptors)
         total.weight += gradient.weight
         total.bias += gradient.bias

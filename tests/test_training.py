@@ -11,6 +11,11 @@ from cfa_lite.training import LossSettings
 STEP = 1e-6
 
 
+def hypersphere(descriptors, centers, radius, settings, n_patches):
+    nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+    return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
+
+
 @pytest.fixture
 def pooled(rng):
     return [rng.standard_normal(shape) for shape in ((3, 6, 8), (4, 3, 4), (2, 2, 2))]
@@ -28,7 +33,7 @@ def centers(rng, pooled, layer):
 
 def loss_of(pooled, layer, centers, radius, settings):
     phi = coord_linear.describe(pooled, layer)
-    terms = training.coupled_hypersphere(phi, centers, radius, settings, len(phi))
+    terms = hypersphere(phi, centers, radius, settings, len(phi))
     return terms.attraction + terms.repulsion, terms, coord_linear.gradient(pooled, terms.of_descriptors)
 
 
@@ -120,13 +125,11 @@ def test_a_term_at_exactly_zero_counts_half():
     """What a central difference sees at the kink."""
     descriptors, centers = np.array([[2.0, 0.0]]), np.array([[0.0, 0.0], [5.0, 0.0]])
     settings = LossSettings(n_neighbors=1, n_hard_negatives=1, margin=0, nu=1)
-    terms = training.coupled_hypersphere(descriptors, centers, 2.0, settings, 1)
+    terms = hypersphere(descriptors, centers, 2.0, settings, 1)
     r = np.array([2.0])
-    value = central_difference(lambda: sum_of(training.coupled_hypersphere(descriptors, centers, r[0], settings, 1)), r)
+    value = central_difference(lambda: sum_of(hypersphere(descriptors, centers, r[0], settings, 1)), r)
     np.testing.assert_allclose(terms.of_radius, value[0], rtol=1e-6)
-    by_descriptor = central_difference(
-        lambda: sum_of(training.coupled_hypersphere(descriptors, centers, 2.0, settings, 1)), descriptors
-    )
+    by_descriptor = central_difference(lambda: sum_of(hypersphere(descriptors, centers, 2.0, settings, 1)), descriptors)
     np.testing.assert_allclose(terms.of_descriptors, by_descriptor, rtol=1e-6, atol=1e-6)
     assert terms.active == (0.5, 0)
 
@@ -138,7 +141,7 @@ def sum_of(terms):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nothing_is_nan_for_equal_patches_and_equal_centers(dtype):
     descriptors = np.full((20, 4), 3.7, dtype)
-    terms = training.coupled_hypersphere(descriptors, descriptors[:9].copy(), 1e-5, LossSettings(), 20)
+    terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, LossSettings(), 20)
     assert np.isfinite(terms.of_descriptors).all()
     assert np.isfinite([terms.attraction, terms.repulsion, terms.of_radius]).all()
     _, distance_sq = memory_bank.nearest_k(descriptors, descriptors[:9].copy(), 3)
