@@ -128,11 +128,14 @@ def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
 
     The same folders as in the input and the picture's name without its ending. Where two pictures
     would meet (also where upper and lower case are one), all of them keep their endings; those that
-    still meet get a number.
+    still meet get the name of the folder they were found in before them, and then a number.
     """
-    plain = [picture.relative.with_suffix("") for picture in pictures]
-    shared = _shared(plain)
-    names = [p.relative if _key(name) in shared else name for p, name in zip(pictures, plain)]
+    names = [picture.relative.with_suffix("") for picture in pictures]
+    with_ending = [picture.relative for picture in pictures]
+    below_input = [Path(_input_name(p), name) for p, name in zip(pictures, names)]
+    for others in (with_ending, below_input):
+        shared = _shared(names)
+        names = [other if _key(name) in shared else name for name, other in zip(names, others)]
     taken: set[str] = set()
     for i, name in enumerate(names):
         number = 1
@@ -141,6 +144,11 @@ def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
             names[i] = name.with_name(f"{name.name}_{number}")
         taken.add(_key(names[i]))
     return names
+
+
+def _input_name(picture: PictureFile) -> str:
+    """Name of the folder that was given, or that the file given lies in."""
+    return picture.path.absolute().parents[len(picture.relative.parts) - 1].name
 
 
 def _key(name: Path) -> str:

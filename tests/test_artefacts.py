@@ -51,14 +51,20 @@ def test_unknown_ending():
         (["a.png", "sub/a.png"], ["a", "sub/a"]),
         (["a.png", "a.jpg", "b.png"], ["a.png", "a.jpg", "b"]),
         (["a.png", "A.bmp"], ["a.png", "A.bmp"]),
-        (["a.png", "a.png", "a.png"], ["a.png", "a.png_2", "a.png_3"]),
+        (["a.png", "a.png", "a.png"], ["in/a", "in/a_2", "in/a_3"]),
         (["a.b.png", "a.c.png"], ["a.b", "a.c"]),
-        (["a.png.tif", "a.png", "a.jpg"], ["a.png", "a.png_2", "a.jpg"]),
+        (["a.png.tif", "a.png", "a.jpg"], ["in/a.png", "in/a", "a.jpg"]),
     ],
 )
 def test_no_two_pictures_share_an_output(relatives, expected):
     names = artefacts.output_names([PictureFile(Path("in", r), Path(r)) for r in relatives])
     assert [n.as_posix() for n in names] == expected
+
+
+def test_two_folders_with_the_same_names_stay_apart():
+    pictures = [PictureFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
+    names = artefacts.output_names([*pictures, PictureFile(Path("line1", "2.png"), Path("2.png"))])
+    assert [n.as_posix() for n in names] == ["line1/sub/1", "line2/sub/1", "2"]
 
 
 def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
