@@ -19,7 +19,6 @@ from . import coord_linear, decision, images, memory_bank, patches, scoring, thr
 from .arguments import PaperSettings
 from .backbone import Backbone
 from .coord_linear import CoordLinear
-from .errors import ImageError
 from .level import PaperModel
 from .pipeline import RawMaps
 
@@ -73,9 +72,7 @@ def learn(
     Raises
     ------
     ValueError
-        If the bank is smaller than K + J, or gamma_d leaves no channel.
-    ImageError
-        If training leaves the finite numbers.
+        If the bank is smaller than K + J, gamma_d leaves no channel, or training leaves the finite numbers.
     """
     n_channels = sum(len(stage) for stage in pictures[0])
     n_patches = pictures[0][0].shape[1] * pictures[0][0].shape[2]
@@ -107,8 +104,6 @@ def learn(
             if settings.bank_follows:
                 for picture in batch:
                     centers = memory_bank.follow(centers, coord_linear.describe(picture, layer), settings.ema_rate)
-        if not np.isfinite(sums).all():
-            raise ImageError(f"Training left the finite numbers in epoch {epoch}. Give a lower learning rate.")
         report.append(_epoch_report(epoch, sums, float(radius[0]), layer, start, time.perf_counter() - began))
         model = replace(model, weight=layer.weight, bias=layer.bias, centers=centers, radius=float(radius[0]))
         if after_epoch:
@@ -116,16 +111,27 @@ def learn(
         progress("training", epoch, settings.epochs)
 
     bank_layer = layer if settings.bank_follows else start
+    make_fold_bank = partial(make_bank, layer=bank_layer, n_centers=n_centers, settings=settings, seed=seed)
     fold_of = decision.folds(len(pictures), np.random.default_rng([seed, _FOLDS]))
+    return PaperFit(model, _held_back_scores(pictures, model, fold_of, make_fold_bank, size_px, n_threads), report)
+
+
+def _held_back_scores(
+    pictures: list[Pooled],
+    model: PaperModel,
+    fold_of: np.ndarray,
+    make_fold_bank: Callable[[list[Pooled]], np.ndarray],
+    size_px: tuple[int, int],
+    n_threads: int,
+) -> np.ndarray:
+    """Score of each picture by a bank of the pictures outside its fold."""
     scores = np.empty(len(pictures))
-    for fold in range(fold_of.max() + 1):
-        others = [p for p, f in zip(pictures, fold_of) if f != fold]
+    for fold in np.unique(fold_of):
+        bank = make_fold_bank([p for p, f in zip(pictures, fold_of) if f != fold])
+        score = partial(_score_of, pictures, replace(model, centers=bank), size_px)
         held_back = np.flatnonzero(fold_of == fold)
-        fold_model = replace(model, centers=make_bank(others, bank_layer, n_centers, settings, seed))
-        held_back_score = partial(_score_of, pictures, fold_model, size_px)
-        scores[held_back] = list(threads.ordered_map(held_back_score, held_back, n_threads))
-        progress("checking", fold + 1, int(fold_of.max()) + 1)
-    return PaperFit(model, scores, report)
+        scores[held_back] = list(threads.ordered_map(score, held_back, n_threads))
+    return scores
 
 
 def _score_of(pictures: list[Pooled], model: PaperModel, size_px: tuple[int, int], i: int) -> float:
@@ -184,7 +190,10 @@ def _step(
         np.sum([g.bias for _, g in results], axis=0),
         np.array([sum(t.of_radius for t, _ in results)]),
     ]
-    optimizer.step(gradients)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error of its own
+        optimizer.step(gradients)
+    if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all() and np.isfinite(radius).all()):
+        raise ValueError(f"learning_rate={settings.learning_rate}: training left the finite numbers; give a lower one")
     shares = [sum(t.active[i] for t, _ in results) / n_patches for i in (0, 1)]
     return np.array(
         [

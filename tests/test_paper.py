@@ -83,6 +83,7 @@ def test_constant_pictures_and_copies_give_no_nan(tiny):
         ({"epochs": -1}, "epochs=-1"), ({"batch_size": 0}, "batch_size=0"), ({"ema_rate": 2}, "ema_rate=2: .* from 0 to 1"),
         ({"bank": "mean"}, "bank='mean': give one of 'position_mean', 'kmeans_ema'"), ({"certainty": 1}, "certainty=1"),
         ({"bank_follows": True}, "goes with bank='kmeans_ema'"), ({"learning_rate": "fast"}, "learning_rate='fast'"),
+        ({"learning_rate": 1e30}, "learning_rate=1e.30: training left the finite numbers"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_named_with_their_range(tiny, small_pictures, params, words):
