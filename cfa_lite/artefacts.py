@@ -7,7 +7,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -62,11 +63,9 @@ def open_rows(path: str | os.PathLike) -> IO[str]:
     OutputError
         If it cannot be written.
     """
-    try:
+    with _writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return open(path, "w", encoding="utf-8", newline="", buffering=1)
-    except OSError as error:
-        raise _output_error(path, error) from error
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -77,13 +76,11 @@ def make_folder(path: str | os.PathLike) -> Path:
     OutputError
         If it cannot.
     """
-    try:
+    with _writing(path):
         Path(path).mkdir(parents=True, exist_ok=True)
         with files.whole_file(Path(path, ".cfa-lite-check")):
             pass
         Path(path, ".cfa-lite-check").unlink()
-    except OSError as error:
-        raise _output_error(path, error) from error
     return Path(path)
 
 
@@ -95,12 +92,10 @@ def write_image(image: Image.Image, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.whole_file(path) as file:
             image.save(file, "PNG" if path.suffix == ".png" else "TIFF")
-    except OSError as error:
-        raise _output_error(path, error) from error
 
 
 def write_text(text: str, path: str | os.PathLike) -> None:
@@ -111,11 +106,8 @@ def write_text(text: str, path: str | os.PathLike) -> None:
     OutputError
         If it cannot be written.
     """
-    try:
-        with files.whole_file(path) as file:
-            file.write(text.encode())
-    except OSError as error:
-        raise _output_error(path, error) from error
+    with _writing(path), files.whole_file(path) as file:
+        file.write(text.encode())
 
 
 def write_map(result: ScoreResult, path: Path) -> None:
@@ -160,5 +152,10 @@ def _shared(names: list[Path]) -> set[str]:
     return {key for key in map(_key, names) if key in seen or seen.add(key)}  # type: ignore[func-returns-value]
 
 
-def _output_error(path: str | os.PathLike, error: OSError) -> OutputError:
-    return OutputError(f"{path} cannot be written ({error.strerror or error}). Choose another place, or free it.")
+@contextmanager
+def _writing(path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{path} cannot be written ({error.strerror or error}). Choose another place, or free it."
+        raise OutputError(message) from error

@@ -6,7 +6,8 @@ Pixels are float32 (3, h, w) in red, green, blue order from 0 to 255, whatever t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,21 +92,28 @@ def read(image: ImageLike, name: str = "image") -> list[Image.Image]:
     elif isinstance(image, Image.Image):
         bands = _bands_of_pil(image, name)
     elif isinstance(image, (str, os.PathLike)):
-        try:
-            with Image.open(image) as file:
-                bands = _bands_of_pil(file, name)
-        except ImageError:
-            raise
-        except FileNotFoundError:
-            raise ImageError(f"{name} does not exist. Check the path.") from None
-        except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
-            raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
+        with _opened(image, name) as file:
+            bands = _bands_of_pil(file, name)
     else:
         raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
     w, h = bands[0].size
     if min(h, w) < MIN_SIDE_PX:
         raise ImageError(f"{name} is {w}x{h} px; at least {MIN_SIDE_PX}x{MIN_SIDE_PX} are needed. Use larger crops.")
     return bands
+
+
+@contextmanager
+def _opened(path: str | os.PathLike, name: str) -> Iterator[Image.Image]:
+    """A picture file, whose errors, also those while the block reads its pixels, become ImageError."""
+    try:
+        with Image.open(path) as file:
+            yield file
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{name} does not exist. Check the path.") from None
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
+        raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
 
 
 def _bands_of_array(array: np.ndarray, name: str) -> list[Image.Image]:
@@ -140,11 +148,8 @@ def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
     if isinstance(image, Image.Image):
         return _upright_size(image)
     if isinstance(image, (str, os.PathLike)):
-        try:
-            with Image.open(image) as file:
-                return _upright_size(file)
-        except Exception as error:
-            raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
+        with _opened(image, name) as file:
+            return _upright_size(file)
     raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
 
 
@@ -192,7 +197,7 @@ def halve(pixels: np.ndarray) -> np.ndarray:
     """Half the size: (3, h, w) -> (3, h/2, w/2), both sides even.
 
     The triangle filter (1, 3, 3, 1) / 8 along both sides, which is what `to_pixels` does for a factor
-    of two; the plain 2x2 mean lets finer texture alias (DESIGN.md, scales).
+    of two; the plain 2x2 mean lets finer texture alias (DESIGN.md, half size).
     """
     rows = _halve_rows(pixels)
     return np.ascontiguousarray(_halve_rows(rows.transpose(0, 2, 1)).transpose(0, 2, 1))

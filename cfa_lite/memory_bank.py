@@ -10,7 +10,7 @@ import numpy as np
 from . import _kernels, threads
 
 _BLOCK = 512  # rows multiplied and searched at a time: 512 x 256 products stay in the second-level cache
-_BLOCK_K = 256, 4096  # rows and centers of nearest_k; 64 to 1024 rows are within a tenth (benchmarks/paper_speed.py)
+_BLOCK_K = 256, 4096  # rows and centers of nearest_k at a time: no larger matrix is held
 _SEED_POINTS = 16  # points a center that k-means++ sees
 
 

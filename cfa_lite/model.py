@@ -1,4 +1,4 @@
-"""The estimator: what users hold. It checks, and composes the stages of pipeline and fitting."""
+"""The estimator: what users hold. It checks, and hands on to recipes."""
 
 from __future__ import annotations
 

@@ -175,12 +175,11 @@ def _step(
 ) -> np.ndarray:
     """One AdamW step; gives attraction, repulsion, and the shares of their terms that are active."""
     n_patches = len(batch) * batch[0][0].shape[1] * batch[0][0].shape[2]
-    loss = training.LossSettings(settings.n_neighbors, settings.n_hard_negatives, settings.margin, settings.nu)
 
     def one(picture: Pooled) -> tuple[training.LossTerms, CoordLinear]:
         descriptors = coord_linear.describe(picture, layer)
         nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
-        terms = training.coupled_hypersphere(descriptors, centers, nearest, float(radius[0]), loss, n_patches)
+        terms = training.coupled_hypersphere(descriptors, centers, nearest, float(radius[0]), settings, n_patches)
         return terms, coord_linear.gradient(picture, terms.of_descriptors)
 
     # Pictures are added in their order, so the sum does not depend on the threads.

@@ -51,9 +51,8 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
     paper = None if meta["paper"] is None else _paper(meta["paper"], arrays)
     keys = [level.key for level in levels]
-    if arrays or bool(keys) == bool(paper):
-        raise ValueError("levels or arrays are missing or too many")
-    if keys and sorted(keys) != sorted(pipeline.level_keys(max(k.output for k in keys) + 1)):
+    wanted = pipeline.level_keys(max(k.output for k in keys) + 1) if keys else []
+    if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
         raise ValueError("levels or arrays are missing or too many")
     training = dict(meta["training"])
     for size in ("smallest_px", "largest_px", "working_px"):

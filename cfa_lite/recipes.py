@@ -35,7 +35,9 @@ def learn(
         See `CFA.fit`.
     """
     if params["recipe"] == "paper":
-        return _learn_paper(params, given, network, store, n_threads, progress)
+        pooled = read_for_paper(given, network, store, n_threads, progress)
+        learnt, report = _learn_paper(params, pooled, network.spec.sha256, n_threads, progress)
+        return learnt, pooled.skipped, report
     good = fitting.read(
         given,
         Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False),
@@ -73,13 +75,11 @@ def read_for_paper(
 
 def _learn_paper(
     params: Mapping[str, Any],
-    given: list[ImageLike],
-    network: Backbone,
-    store: FeatureStore,
+    good: fitting.GoodPictures[paper.Pooled],
+    backbone_sha256: str,
     n_threads: int,
     progress: Progress,
-) -> tuple[Learnt, list[tuple[str, str]], list[dict[str, float]]]:
-    good = read_for_paper(given, network, store, n_threads, progress)
+) -> tuple[Learnt, list[dict[str, float]]]:
     fit = paper.learn(
         good.maps,
         good.working_sizes_px[0],
@@ -96,11 +96,11 @@ def _learn_paper(
         threshold=limit,
         map_threshold=limit,  # one map serves for both
         scale=good.scale,
-        backbone_sha256=network.spec.sha256,
+        backbone_sha256=backbone_sha256,
         training=fitting.provenance(good, fit.held_back_scores) | {"epochs": epochs},
         paper=fit.model,
     )
-    return learnt, good.skipped, fit.report
+    return learnt, fit.report
 
 
 def raw_maps(learnt: Learnt, background: float, bands: list[Image.Image], network: Backbone, n_threads: int) -> RawMaps:

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _kernels
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Published values of the loss (METHOD.md, stage 5)."""
-
-    n_neighbors: int = 3
-    n_hard_negatives: int = 3
-    margin: float = 0.1
-    nu: float = 1e-3
+from .arguments import PaperSettings
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ def coupled_hypersphere(
     centers: np.ndarray,
     nearest: tuple[np.ndarray, np.ndarray],
     radius: float,
-    settings: LossSettings,
+    settings: PaperSettings,
     n_patches: int,
 ) -> LossTerms:
     """The coupled-hypersphere loss and its gradient.
@@ -54,7 +45,7 @@ def coupled_hypersphere(
     nearest : (ndarray (n, K + J) int32, ndarray (n, K + J))
         Index of, and squared distance to, the K + J nearest centers, ascending: memory_bank.nearest_k.
     radius : float
-    settings : LossSettings
+    settings : PaperSettings
     n_patches : int
         T, of the whole batch that these descriptors are part of.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cfa_lite import coord_linear, memory_bank, patches, scoring, training
+from cfa_lite.arguments import PaperSettings
 from cfa_lite.coord_linear import CoordLinear
 from cfa_lite.grids import bilinear_matrix
 
@@ -47,7 +48,7 @@ def loss_and_gradient(batch, weights, centers, radius):
     total = CoordLinear(np.zeros_like(weights.weight), np.zeros_like(weights.bias))
     for picture in pictures:
         phi = coord_linear.describe(picture, weights)
-        terms.append(hypersphere(phi, centers, radius, training.LossSettings(), len(phi) * len(pictures)))
+        terms.append(hypersphere(phi, centers, radius, PaperSettings(), len(phi) * len(pictures)))
         gradient = coord_linear.gradient(picture, terms[-1].of_descriptors)
         total.weight += gradient.weight
         total.bias += gradient.bias

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cfa_lite import coord_linear, memory_bank, scoring, training
+from cfa_lite.arguments import PaperSettings
 from cfa_lite.coord_linear import CoordLinear
-from cfa_lite.training import LossSettings
 
 STEP = 1e-6
 
@@ -81,7 +81,7 @@ def test_nearest_k_of_equal_centers_takes_the_first_and_any_thread_count_is_bit_
     [(1.2, 0.02, (True, True)), (1e-5, 0.1, (True, False)), (9.0, 0.1, (False, True)), (0.0, 0.1, (True, False))],
 )
 def test_loss_agrees_with_loops_and_gradient_with_central_differences(pooled, layer, centers, radius, margin, active):
-    settings = LossSettings(margin=margin)
+    settings = PaperSettings(margin=margin)
     loss, terms, gradient = loss_of(pooled, layer, centers, radius, settings)
     phi = coord_linear.describe(pooled, layer)
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def check_gradients(pooled, layer, centers, radius, settings, terms, gradient, l
 
 def test_gradient_with_both_terms_inactive_is_zero(pooled, layer, centers):
     """Radius so that attraction is off, margin so that repulsion is."""
-    settings = LossSettings(margin=1e4)
+    settings = PaperSettings(margin=1e4)
     loss, terms, gradient = loss_of(pooled, layer, centers, 20.0, settings)
     assert loss == 0
     assert terms.of_radius == 0
@@ -116,7 +116,7 @@ def test_gradient_with_both_terms_inactive_is_zero(pooled, layer, centers):
 def test_gradient_where_centers_are_equally_far(pooled, layer, centers):
     """Every center thrice: the K-th and the next are the same point, and which is which must not matter."""
     thrice = np.repeat(centers[::3], 6, axis=0)
-    settings = LossSettings(n_neighbors=2, n_hard_negatives=3, margin=0.01)
+    settings = PaperSettings(n_neighbors=2, n_hard_negatives=3, margin=0.01)
     loss, terms, gradient = loss_of(pooled, layer, thrice, 1.1, settings)
     check_gradients(pooled, layer, thrice, 1.1, settings, terms, gradient, loss)
 
@@ -124,7 +124,7 @@ def test_gradient_where_centers_are_equally_far(pooled, layer, centers):
 def test_a_term_at_exactly_zero_counts_half():
     """What a central difference sees at the kink."""
     descriptors, centers = np.array([[2.0, 0.0]]), np.array([[0.0, 0.0], [5.0, 0.0]])
-    settings = LossSettings(n_neighbors=1, n_hard_negatives=1, margin=0, nu=1)
+    settings = PaperSettings(n_neighbors=1, n_hard_negatives=1, margin=0, nu=1)
     terms = hypersphere(descriptors, centers, 2.0, settings, 1)
     r = np.array([2.0])
     value = central_difference(lambda: sum_of(hypersphere(descriptors, centers, r[0], settings, 1)), r)
@@ -141,7 +141,7 @@ def sum_of(terms):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nothing_is_nan_for_equal_patches_and_equal_centers(dtype):
     descriptors = np.full((20, 4), 3.7, dtype)
-    terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, LossSettings(), 20)
+    terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, PaperSettings(), 20)
     assert np.isfinite(terms.of_descriptors).all()
     assert np.isfinite([terms.attraction, terms.repulsion, terms.of_radius]).all()
     _, distance_sq = memory_bank.nearest_k(descriptors, descriptors[:9].copy(), 3)
