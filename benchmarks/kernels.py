@@ -38,6 +38,9 @@ def main() -> None:
             pool3x3(rng, d, int(n**0.5), args.rounds)
         for n, d in (*PICTURE_SIZES, *fit_sizes):
             block_size(rng, n, d, args.rounds)
+        # recipe `paper`: one block of rows against the bank of a 56x56 grid, and one picture
+        select_smallest(rng, 256, 3136, 176, args.rounds)
+        hypersphere_gradient(rng, 3136, 176, args.rounds)
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -156,6 +159,52 @@ def pool3x3(rng: np.random.Generator, n_channels: int, side: int, rounds: int) -
     for name, call in alternatives.items():
         assert np.allclose(call(), kernel(), rtol=1e-4, atol=1e-5), name
     _common.print_interleaved(f"pool3x3, {n_channels} x {side} x {side}", _common.interleaved(alternatives, rounds))
+
+
+def select_smallest(rng: np.random.Generator, n: int, m: int, d: int, rounds: int, k: int = 6) -> None:
+    points = normal(rng, n, d)
+    centers = normal(rng, m, d)
+    products = points @ centers.T
+    points_sq, centers_sq = (points**2).sum(1), (centers**2).sum(1)
+    row = np.empty(m + 1, np.float32)
+
+    def kernel() -> np.ndarray:
+        index, distance_sq = np.zeros((n, k), np.int32), np.full((n, k), np.inf, np.float32)
+        _kernels.select_smallest(products, points_sq, centers_sq, 0, row, row.view(np.int32), index, distance_sq)
+        return distance_sq
+
+    def partition() -> np.ndarray:
+        all_sq = points_sq[:, None] + centers_sq - 2 * products
+        index = np.argpartition(all_sq, k, axis=1)[:, :k]
+        return np.maximum(np.sort(np.take_along_axis(all_sq, index, axis=1), axis=1), 0)
+
+    assert np.allclose(kernel(), partition(), rtol=1e-4, atol=1e-4)
+    alternatives = {"kernel": kernel, "NumPy, argpartition": partition}
+    _common.print_interleaved(f"select_smallest, {k} of {m}, {n} x {d}", _common.interleaved(alternatives, rounds))
+
+
+def hypersphere_gradient(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+    descriptors, centers = normal(rng, n, d), normal(rng, n, d)
+    index, distance_sq = memory_bank.nearest_k(descriptors, centers, 6)
+    radius_sq = float(np.median(distance_sq))
+    gains = np.array([1e-3, 1e-3])
+
+    def kernel() -> np.ndarray:
+        gradient = np.empty_like(descriptors)
+        _kernels.hypersphere_gradient(
+            descriptors, centers, index, distance_sq, 3, radius_sq, 0.1, gains, gradient, np.empty(4)
+        )
+        return gradient
+
+    def numpy() -> np.ndarray:
+        attracts = distance_sq[:, :3] > radius_sq
+        repels = radius_sq - distance_sq[:, 3:] - 0.1 > 0
+        factors = np.concatenate([attracts * gains[0], repels * -gains[1]], axis=1).astype(np.float32)
+        return 2 * (factors.sum(1, keepdims=True) * descriptors - np.einsum("nk,nkd->nd", factors, centers[index]))
+
+    assert np.allclose(kernel(), numpy(), rtol=1e-3, atol=1e-5)
+    alternatives = {"kernel": kernel, "NumPy, gather and einsum": numpy}
+    _common.print_interleaved(f"hypersphere_gradient, {n} x {d}", _common.interleaved(alternatives, rounds))
 
 
 def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
