@@ -11,7 +11,6 @@ nothing is chosen by it. Measures are those of evaluate.py, on maps and masks at
 
 import importlib.util
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import _common
@@ -56,12 +55,21 @@ class TestSet:
         self.pooled = list(threads.ordered_map(read, self.paths, n_threads))
 
     def measure(self, model):
-        def one(pooled):
-            raw = paper.raw_maps(pooled, model, self.size_px)
-            side = self.evaluate.SIZE
-            return raw.score, np.asarray(Image.fromarray(raw.both).resize((side, side), Image.Resampling.BILINEAR))
+        """Measures (certainty off / on, measure); both share the distances."""
+        side = self.evaluate.SIZE
 
-        scores, maps = zip(*threads.ordered_map(one, self.pooled, self.n_threads))
+        def one(pooled):
+            distance_sq = paper.distances_sq(pooled, model)
+            found = []
+            for certainty in (False, True):
+                raw = paper.map_of_distances(distance_sq, pooled[0].shape[1:], certainty, self.size_px)
+                shown = Image.fromarray(raw.both).resize((side, side), Image.Resampling.BILINEAR)
+                found.append((raw.score, np.asarray(shown)))
+            return found
+
+        return np.array([self._of(*zip(*one)) for one in zip(*threads.ordered_map(one, self.pooled, self.n_threads))])
+
+    def _of(self, scores, maps):
         found = [self.evaluate.auroc(self.labels, scores)]
         if self.masks is not None:
             maps = np.stack(maps)
@@ -79,9 +87,7 @@ def run(root, network, bank, seed, args, evaluate):
 
     def after_epoch(epoch, model):
         if epoch in epochs:
-            for certainty in (False, True):
-                changed = replace(model, certainty=certainty)
-                measures[epochs.index(epoch), int(certainty)] = test.measure(changed)
+            measures[epochs.index(epoch)] = test.measure(model)
 
     start = time.perf_counter()
     settings = PaperSettings(bank=bank, epochs=args.epochs)

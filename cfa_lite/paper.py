@@ -46,11 +46,22 @@ def pooled_maps(bands: list[Image.Image], size_px: tuple[int, int], backbone: Ba
 
 def raw_maps(pooled: Pooled, model: PaperModel, size_px: tuple[int, int]) -> RawMaps:
     """Score map of a picture at its working size; one map serves for the score and to be shown."""
+    return map_of_distances(distances_sq(pooled, model), pooled[0].shape[1:], model.certainty, size_px)
+
+
+def distances_sq(pooled: Pooled, model: PaperModel) -> np.ndarray:
+    """Squared distances (n_patches, K) of a picture's patches to their nearest centers."""
     descriptors = coord_linear.describe(pooled, CoordLinear(model.weight, model.bias))
-    _, distance_sq = memory_bank.nearest_k(descriptors, model.centers, model.n_neighbors)
-    patch_scores = scoring.certainty_score(distance_sq) if model.certainty else np.sqrt(distance_sq[:, 0])
+    return memory_bank.nearest_k(descriptors, model.centers, model.n_neighbors)[1]
+
+
+def map_of_distances(
+    distance_sq: np.ndarray, grid: tuple[int, ...], certainty: bool, size_px: tuple[int, int]
+) -> RawMaps:
+    """Distances -> patch scores, with or without certainty, -> upsampled and smoothed map."""
+    patch_scores = scoring.certainty_score(distance_sq) if certainty else np.sqrt(distance_sq[:, 0])
     sigma = scoring.SMOOTHING_SHARE * min(size_px)
-    smooth = scoring.smooth_map(patch_scores.reshape(pooled[0].shape[1:]), size_px, sigma)
+    smooth = scoring.smooth_map(patch_scores.reshape(grid), size_px, sigma)
     return RawMaps(smooth, smooth)
 
 
