@@ -54,7 +54,7 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
     """Descriptors (n, d) float32 of the pooled levels of the full scale, as fit makes them."""
     network = Backbone(find_spec("lite0"))
 
-    def one(i: int) -> fitting.FeatureMaps:
+    def one(i: int) -> pipeline.FeatureMaps:
         return pipeline.feature_maps(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX, network)
 
     maps = list(threads.ordered_map(one, range(n_pictures), n_threads))

@@ -37,7 +37,7 @@ def main():
         )
         read_s = time.perf_counter() - start
         fit = paper.learn(
-            good.maps,
+            good.kept,
             good.working_sizes_px[0],
             PaperSettings(epochs=args.epochs),
             seed=0,

@@ -16,7 +16,7 @@ import numpy as np
 from . import files
 from .errors import ArchiveError
 
-FORMAT = 1
+FORMAT = 2
 _META = "model.json"
 _MAX_META_BYTES = 1 << 20
 _MAX_ARRAY_BYTES = 1 << 28

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import threads
 
-RECIPES = ("none", "paper")
+RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
 
 # Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
@@ -27,14 +27,20 @@ _REAL = {
 
 
 @dataclass(frozen=True)
-class PaperSettings:
-    """Arguments of recipe `paper` with their published values; `CFA` documents them."""
+class LossSettings:
+    """K, J, alpha and nu of the coupled-hypersphere loss, with their published values."""
 
     n_neighbors: int = 3
     n_hard_negatives: int = 3
-    radius: float = 1e-5
     margin: float = 0.1
     nu: float = 1e-3
+
+
+@dataclass(frozen=True)
+class PaperSettings(LossSettings):
+    """Arguments of recipe `paper` with their published values; `CFA` documents them."""
+
+    radius: float = 1e-5
     learning_rate: float = 1e-3
     weight_decay: float = 5e-4
     epochs: int = 30

@@ -53,8 +53,8 @@ def main() -> None:
 @click.option("-o", "--output", required=True, type=_path, metavar="PART.CFA", help="The model file to write.")
 @click.option(
     "--recipe",
-    type=click.Choice(["none", "paper"]),
-    default="none",
+    type=click.Choice(["adapted", "none", "paper"]),
+    default="adapted",
     show_default=True,
     help="How the descriptor is made.",
 )
@@ -225,6 +225,12 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
         "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in ("recipe", "backbone")),
         "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     }
+    for move in made.get("moves", []):
+        what = "trained" if move["kept"] else "left at its start"
+        lines[f"level 1/{move['divisor']} {move['output']}"] = (
+            f"{what}: made-up defects {move['gain']:+.3f} (error {move['gain_error']:.3f}) powers of ten rarer after"
+            f" training, drift {move['drift']:.3f}, loss {move['first_loss']:.3g} to {move['last_loss']:.3g}"
+        )
     for row in made.get("epochs", []):
         lines[f"epoch {row['epoch']}"] = (
             f"loss {row['loss']:.4g}, active attraction {row['active_attraction']:.3f}, repulsion"

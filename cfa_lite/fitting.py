@@ -2,196 +2,246 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-import onnxruntime
-import PIL
-from PIL import Image
 
-from . import decision, descriptor, images, memory_bank, pipeline, threads
-from ._version import __version__
+from . import adaptation, decision, descriptor, memory_bank, pipeline, scoring, threads
 from .errors import ImageError
-from .images import ImageLike
-from .level import Learnt, Level, LevelKey
+from .good_pictures import GoodPictures, Progress, provenance
+from .level import Finish, Learnt, Level, LevelKey
 from .patches import sample_positions
-from .pipeline import FeatureMaps
+from .pipeline import FeatureMaps, RawMaps
 
 N_PATCHES = 65536  # learnt from at each level
 MIN_PATCHES_PER_CENTER = 4
-
-T = TypeVar("T")  # what is kept of a picture
-
 WORKING_AREA_PX = 256 * 256
 
-Progress = Callable[[str, int, int], None]
-
 # One stream of chance for each purpose, so that a change to one does not move the others.
-_POSITIONS, _FOLDS, _CENTERS = range(3)
+_POSITIONS, _FOLDS, _CENTERS, _TRAINING = range(4)
 
 
 @dataclass(frozen=True)
-class GoodPictures(Generic[T]):
-    """Training pictures as far as they could be used.
+class Seen:
+    """What is kept of a good picture: its maps, and those of it with made-up defects, each with their mask."""
 
-    `maps`, `sizes_px` and `working_sizes_px` have one entry a picture used; `scale` is working pixels a
-    picture pixel; `skipped` holds name and message of each picture left out.
-    """
-
-    maps: list[T]
-    sizes_px: list[tuple[int, int]]
-    working_sizes_px: list[tuple[int, int]]
-    scale: float
-    skipped: list[tuple[str, str]]
+    maps: FeatureMaps
+    painted: list[tuple[FeatureMaps, np.ndarray]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Framing:
-    """How a recipe sees pictures: the median area they are brought to, the unit of their sides, and whether
-    all get one size (published) or one scale."""
+class Ingredients:
+    """What recipe `adapted` does beyond `none`; benchmarks/ablation.py turns each off."""
 
-    area_px: int
-    unit_px: int
-    one_size: bool
-
-
-def read(
-    given: list[ImageLike],
-    framing: Framing,
-    extract: Callable[[list[Image.Image], tuple[int, int]], T],
-    keep: Callable[[T], T],
-    n_threads: int,
-    progress: Progress,
-) -> GoodPictures[T]:
-    """Read all pictures at the one scale that brings their median area to `framing.area_px`.
-
-    `extract` makes of a picture's bands and working size what is kept of it, `keep` puts that where there is room.
-
-    Raises
-    ------
-    ImageError
-        If fewer than 2 pictures can be used.
-    """
-    names = [images.name_of(image, i) for i, image in enumerate(given)]
-    skipped: dict[int, str] = {}
-    sizes: dict[int, tuple[int, int]] = {}
-    for i, image in enumerate(given):
-        try:
-            sizes[i] = images.size_of(image, names[i])
-        except ImageError as error:
-            skipped[i] = str(error)
-    _check_count(len(given), skipped)
-    scale = float(np.sqrt(framing.area_px / np.median([h * w for h, w in sizes.values()])))
-    middle = sorted(sizes.values(), key=lambda size: size[0] * size[1])[len(sizes) // 2]
-    working = {
-        i: images.working_size(middle if framing.one_size else size, scale, framing.unit_px)
-        for i, size in sizes.items()
-    }
-
-    def extract_one(i: int) -> T | ImageError:
-        try:
-            bands = images.read(given[i], names[i])
-        except ImageError as error:
-            return error
-        return extract(bands, working[i])
-
-    maps: dict[int, T] = {}
-    for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
-        if isinstance(found, ImageError):
-            skipped[i] = str(found)
-        else:
-            maps[i] = keep(found)
-        progress("reading", done, len(sizes))
-    _check_count(len(given), skipped)
-    return GoodPictures(
-        maps=list(maps.values()),
-        sizes_px=[sizes[i] for i in maps],
-        working_sizes_px=[working[i] for i in maps],
-        scale=scale,
-        skipped=[(names[i], skipped[i]) for i in sorted(skipped)],
-    )
+    trained: bool = True
+    spread_weights: bool = True
+    position_mean: bool = True
+    map_smoothing: float = 2 / 224
 
 
-def _check_count(n_given: int, skipped: dict[int, str]) -> None:
-    n_usable = n_given - len(skipped)
-    if n_usable < 2:
-        reasons = "".join(f"\n  {message}" for message in list(skipped.values())[:3])
-        raise ImageError(
-            f"{n_usable} of {n_given} pictures can be used; at least 2 good ones are needed, 20 or more are"
-            f" better.{reasons}"
-        )
+NO_ADAPTATION = Ingredients(False, False, False, scoring.SMOOTHING_SHARE)
+
+Fitted = dict[tuple[LevelKey, int], Level]  # by level and the fold left out, -1 for none
+Distances = list[dict[LevelKey, np.ndarray]]  # of each held-back picture
 
 
 def learn(
-    good: GoodPictures[FeatureMaps],
+    good: GoodPictures[Seen],
     backbone_sha256: str,
     *,
     n_centers: int,
     shrinkage: float,
     background: float,
+    ingredients: Ingredients,
     seed: int,
     n_threads: int,
     progress: Progress,
 ) -> Learnt:
     """Fit every level on all pictures, and on all but each fold to score that fold.
 
-    Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything
-    that has seen it; only `distance_mean`, one number a level, is shared.
+    Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything that has
+    seen it; what is shared is two numbers a level (mean and spread of its distances) and which levels moved.
 
     Raises
     ------
     ImageError
         If the pictures do not differ.
     """
-    maps = good.maps
+    maps = [seen.maps for seen in good.kept]
     keys = pipeline.level_keys(len(maps[0]) // len(pipeline.DIVISORS))
     fold_of = decision.folds(len(maps), np.random.default_rng([seed, _FOLDS]))
-    n_folds = int(fold_of.max()) + 1
     samples = _sample(maps, keys, seed, n_threads)
 
-    tasks = [(k, fold) for k in range(len(keys)) for fold in range(-1, n_folds)]
+    def rows_of(key: LevelKey, fold: int) -> np.ndarray:
+        rows, owner = samples[key]
+        return rows[fold_of[owner] != fold] if fold >= 0 else rows
 
-    def fit_one(task: tuple[int, int]) -> Level:
-        k, fold = task
-        rows, owner = samples[keys[k]]
-        rows = rows[fold_of[owner] != fold] if fold >= 0 else rows
-        rng = np.random.default_rng([seed, _CENTERS, k, fold + 1])
+    def start(key: LevelKey, fold: int) -> Level:
+        rows, rng = rows_of(key, fold), np.random.default_rng([seed, _CENTERS, keys.index(key), fold + 1])
         mean, weight = descriptor.shrunk_whitening(rows, shrinkage)
         points = descriptor.describe(rows, mean, weight)
         k_means = memory_bank.kmeans(points, min(n_centers, max(1, len(points) // MIN_PATCHES_PER_CENTER)), rng)
-        return Level(keys[k], mean, weight, k_means.centers, distance_mean=1.0)
+        return Level(key, mean, weight, k_means.centers, distance_mean=1.0)
 
-    fitted: dict[tuple[int, int], Level] = {}
-    for done, (task, level) in enumerate(zip(tasks, threads.ordered_map(fit_one, tasks, n_threads)), 1):
-        fitted[task] = level
-        progress("learning", done, len(tasks))
-
-    def held_back_distances(i: int) -> dict[LevelKey, np.ndarray]:
-        return {key: pipeline.distance_map(maps[i], fitted[k, fold_of[i]]) for k, key in enumerate(keys)}
-
-    distances = []
-    for found in threads.ordered_map(held_back_distances, range(len(maps)), n_threads):
-        distances.append(found)
-        progress("checking", len(distances), len(maps))
-    units = {key: float(np.mean([d[key].mean(dtype=np.float64) for d in distances])) for key in keys}
-    if not min(units.values()) > 0 or _all_alike(maps):
+    tasks = [(key, fold) for key in keys for fold in range(-1, int(fold_of.max()) + 1)]
+    fitted = dict(_told(progress, "learning", tasks, lambda task: start(*task), n_threads))
+    distances = _held_back(maps, keys, fitted, fold_of, n_threads)
+    if not all(any(d[key].any() for d in distances) for key in keys) or _all_alike(maps):
         raise ImageError(
             "The good pictures are all the same picture: how good parts vary cannot be learnt from them."
             " Give different pictures of different good parts."
         )
-    raw = [pipeline.combine(d, units, size, background) for d, size in zip(distances, good.working_sizes_px)]
-    scores = np.array([r.score for r in raw])
+    moves: list[dict[str, Any]] = []
+    if ingredients.trained:
+
+        def train(key: LevelKey, fold: int) -> adaptation.Trained:
+            rng = np.random.default_rng([seed, _TRAINING, keys.index(key), fold + 1])
+            return adaptation.train(fitted[key, fold], rows_of(key, fold), rng)
+
+        # Training helps the picture's score and costs the map a little: unpooled levels stay as they start.
+        pooled = [task for task in tasks if task[0].pooled]
+        trained = dict(_told(progress, "training", pooled, lambda task: train(*task), n_threads))
+        moves = _keep_what_helps(good.kept, fitted, distances, trained, fold_of, n_threads)
+    levels = _weighted([fitted[key, -1] for key in keys], distances, ingredients.spread_weights)
+    finish, scores, peaks = _finished(good, distances, levels, background, ingredients, n_threads, progress)
     return Learnt(
-        levels=[replace(fitted[k, -1], distance_mean=units[key]) for k, key in enumerate(keys)],
+        levels=levels,
         threshold=decision.limit(scores),
-        map_threshold=decision.limit([float(r.both.max()) for r in raw]),
+        map_threshold=decision.limit(peaks),
         scale=good.scale,
         backbone_sha256=backbone_sha256,
-        training=provenance(good, scores),
+        training=provenance(good, scores) | {"moves": moves},
+        finish=finish,
     )
+
+
+def _told(
+    progress: Progress, phase: str, tasks: list[Any], call: Callable[[Any], Any], n_threads: int
+) -> Iterable[tuple[Any, Any]]:
+    """Tasks with their results, in order, telling of progress."""
+    for done, (task, result) in enumerate(zip(tasks, threads.ordered_map(call, tasks, n_threads)), 1):
+        progress(phase, done, len(tasks))
+        yield task, result
+
+
+def _held_back(
+    maps: list[FeatureMaps], keys: list[LevelKey], fitted: Fitted, fold_of: np.ndarray, n_threads: int
+) -> Distances:
+    """Distance maps of each picture by levels that have not seen it."""
+
+    def one(i: int) -> dict[LevelKey, np.ndarray]:
+        return {key: pipeline.distance_map(maps[i], fitted[key, fold_of[i]]) for key in keys}
+
+    return list(threads.ordered_map(one, range(len(maps)), n_threads))
+
+
+def _keep_what_helps(
+    seen: list[Seen],
+    fitted: Fitted,
+    distances: Distances,
+    trained: dict[tuple[LevelKey, int], adaptation.Trained],
+    fold_of: np.ndarray,
+    n_threads: int,
+) -> list[dict[str, Any]]:
+    """Put each trained level in the place of its start where made-up defects say so; what was done, for `info`.
+
+    A made-up defect is on a picture that neither version has seen. It stands out by how few patches of held-back
+    good pictures are as far away as its farthest one.
+    """
+    keys = list(dict.fromkeys(key for key, _ in trained))
+    after = {task: result.level for task, result in trained.items()}
+    after_distances = _held_back([s.maps for s in seen], keys, after, fold_of, n_threads)
+    defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
+
+    def peaks(defect: tuple[int, FeatureMaps, np.ndarray]) -> list[list[float]]:
+        i, maps, mask = defect
+        found = []
+        for key in keys:
+            where = adaptation.defective_patches(mask, maps[key.divisor, key.output].shape[1:])
+            pair = (pipeline.distance_map(maps, levels[key, fold_of[i]]).ravel() for levels in (fitted, after))
+            found.append([float(d[where].max()) for d in pair])
+        return found
+
+    of_defects = np.array(list(threads.ordered_map(peaks, defects, n_threads)))  # (defects, keys, before and after)
+    moves = []
+    for k, key in enumerate(keys):
+        rare = [
+            adaptation.rareness(of_defects[:, k, j], np.sort(np.concatenate([d[key].ravel() for d in of])))
+            for j, of in enumerate((distances, after_distances))
+        ]
+        gain = rare[1] - rare[0]
+        result = trained[key, -1]
+        kept = bool(result.drift > 0 and gain.mean() > 0)
+        moves.append({
+            "divisor": key.divisor, "output": key.output, "kept": kept, "drift": result.drift,
+            "gain": float(gain.mean()), "gain_error": float(gain.std() / np.sqrt(len(gain))),
+            "first_loss": result.first_loss, "last_loss": result.last_loss,
+        })  # fmt: skip
+        if kept:
+            fitted.update({task: level for task, level in after.items() if task[0] == key})
+            for before, now in zip(distances, after_distances):
+                before[key] = now[key]
+    return moves
+
+
+def _weighted(levels: list[Level], distances: Distances, by_spread: bool) -> list[Level]:
+    """Levels with the unit of their distances, and the pooled ones with their weight in the picture's score."""
+    means, spreads = {}, {}
+    for level in levels:
+        values = np.concatenate([d[level.key].ravel() for d in distances])
+        means[level.key] = float(values.mean(dtype=np.float64))
+        spreads[level.key] = float(values.std(dtype=np.float64))
+    # Weights by mean / spread make each level's distances count in units of their spread on good pictures.
+    raw = {
+        level.key: means[level.key] / spreads[level.key] if by_spread and spreads[level.key] > 0 else 1.0
+        for level in levels
+        if level.key.pooled
+    }
+    total = sum(raw.values())
+    return [
+        replace(level, distance_mean=means[level.key], score_weight=raw.get(level.key, 0.0) / total) for level in levels
+    ]
+
+
+def _finished(
+    good: GoodPictures[Seen],
+    distances: Distances,
+    levels: list[Level],
+    background: float,
+    ingredients: Ingredients,
+    n_threads: int,
+    progress: Progress,
+) -> tuple[Finish, np.ndarray, np.ndarray]:
+    """Position means, and score and map's peak of each held-back picture; its own part is left out of the means.
+
+    Maps are made twice, since those of thousands of pictures would fill the memory.
+    """
+    plain = Finish(ingredients.map_smoothing)
+    sizes = good.working_sizes_px
+    grid = scoring.position_grid(sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2])
+
+    def raw(i: int) -> RawMaps:
+        return pipeline.combine(distances[i], levels, plain, background, sizes[i])
+
+    def look(i: int) -> tuple[float, float, np.ndarray]:
+        both = raw(i)
+        return both.score, float(both.both.max()), scoring.cell_means(both.pooled, grid)
+
+    looked = [found for _, found in _told(progress, "checking", list(range(len(sizes))), look, n_threads)]
+    scores, peaks = (np.array([found[j] for found in looked]) for j in (0, 1))
+    if not ingredients.position_mean:
+        return plain, scores, peaks
+    cells = [found[2].astype(np.float64) for found in looked]
+    total = np.sum(cells, axis=0)
+
+    def score(i: int) -> float:
+        others = scoring.position_mean(total - cells[i], len(cells) - 1)
+        return float(scoring.remove_position_mean(raw(i).pooled, others).max())
+
+    scores = np.array(list(threads.ordered_map(score, range(len(sizes)), n_threads)))
+    return replace(plain, position_mean=scoring.position_mean(total, len(cells))), scores, peaks
 
 
 def _sample(
@@ -216,27 +266,3 @@ def _sample(
 def _all_alike(maps: list[FeatureMaps]) -> bool:
     first = maps[0]
     return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)
-
-
-def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
-    """What a model tells of its training pictures; JSON types only."""
-    by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
-    return {
-        "n_images": len(by_area),
-        "n_skipped": len(good.skipped),
-        "smallest_px": list(by_area[0][0]),
-        "largest_px": list(by_area[-1][0]),
-        "working_px": list(by_area[len(by_area) // 2][1]),
-        "held_back_scores": {
-            "lowest": float(scores.min()),
-            "median": float(np.median(scores)),
-            "highest": float(scores.max()),
-        },
-        "versions": {
-            "cfa_lite": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "pillow": PIL.__version__,
-        },
-    }

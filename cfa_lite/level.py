@@ -42,6 +42,8 @@ class Level:
     distance_mean : float
         Mean distance of held-back good patches to banks that have not seen them; the unit of this
         level's distances.
+    score_weight : float
+        Weight of this level in the picture's score; those of all pooled levels add up to 1.
     """
 
     key: LevelKey
@@ -49,6 +51,24 @@ class Level:
     weight: np.ndarray
     centers: np.ndarray
     distance_mean: float
+    score_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done with a picture's distances besides weighing them.
+
+    Attributes
+    ----------
+    map_smoothing : float
+        Gaussian sigma of the map that is shown, as a share of the working size's short side.
+    position_mean : ndarray (h, w) float32 or None
+        How much higher than elsewhere good pictures score at each place, on a coarse grid over the
+        picture; taken off the map that makes the score.
+    """
+
+    map_smoothing: float
+    position_mean: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,8 @@ class Learnt:
     scale: float
     backbone_sha256: str
     training: dict[str, Any]
-    paper: PaperModel | None = None  # recipe `paper` has this in place of levels
+    finish: Finish | None = None
+    paper: PaperModel | None = None  # recipe `paper` has this in place of levels and finish
 
     def to_dict(self) -> dict[str, Any]:
         """All but the arrays, JSON types only."""
@@ -98,6 +119,7 @@ class Learnt:
                 "channels": len(level.mean),
                 "n_centers": len(level.centers),
                 "distance_mean": level.distance_mean,
+                "score_weight": level.score_weight,
             }
             for level in self.levels
         ]
@@ -115,5 +137,6 @@ class Learnt:
             "scale": self.scale,
             "training": self.training,
             "levels": levels,
+            "map_smoothing": self.finish and self.finish.map_smoothing,
             "paper": paper,
         }

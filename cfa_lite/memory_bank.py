@@ -231,3 +231,23 @@ def follow(centers: np.ndarray, descriptors: np.ndarray, rate: float) -> np.ndar
     """
     index, _ = nearest(centers, descriptors)
     return ((1 - rate) * centers + rate * descriptors[index]).astype(centers.dtype)
+
+
+def follow_members(centers: np.ndarray, descriptors: np.ndarray, members: np.ndarray, rate: float) -> np.ndarray:
+    """Move each center towards the mean of its members, by EMA; one without members stays.
+
+    Parameters
+    ----------
+    centers : ndarray (m, d) float32
+    descriptors : ndarray (n, d) float32
+    members : ndarray (n,) int32
+        Which center each descriptor belongs to.
+    rate : float, 0 to 1
+        Share of the new in the average.
+    """
+    sums, counts = np.zeros(centers.shape), np.zeros(len(centers), np.int64)
+    _kernels.add_to_clusters(descriptors, members, sums, counts)
+    has = counts > 0
+    moved = centers.copy()
+    moved[has] = (1 - rate) * centers[has] + rate * (sums[has] / counts[has, None])
+    return moved

@@ -17,9 +17,9 @@ from . import arguments, decision, images, persistence, recipes, threads
 from .backbone import Backbone, find_spec, open_fitted
 from .errors import ArchiveError, ImageError, NotFittedError
 from .feature_store import FeatureStore
-from .fitting import Progress
+from .good_pictures import Progress
 from .images import ImageLike
-from .level import Learnt, Level, PaperModel
+from .level import Finish, Learnt, Level, PaperModel
 from .results import ScoreResult, failed
 
 _log = logging.getLogger(__name__)
@@ -34,8 +34,9 @@ class CFA:
     Parameters
     ----------
     recipe : str
-        How the descriptor is made. "none": no adaptation, the shrunk whitening alone. "paper": as published
-        by Lee et al.; slower and less accurate, there to compare with.
+        How the descriptor is made. "adapted": the shrunk whitening, trained a little where that helps.
+        "none": the shrunk whitening alone. "paper": as published by Lee et al.; slower and less accurate,
+        there to compare with.
     backbone : str or path
         Name of a shipped backbone, or path of an .onnx file with its manifest entry beside it.
     n_centers : int, at least 1
@@ -99,13 +100,14 @@ class CFA:
     scale_: float
     backbone_sha256_: str
     training_: dict[str, Any]
+    finish_: Finish | None
     paper_: PaperModel | None
     skipped_: list[tuple[str, str]]
     report_: list[dict[str, float]]
 
     def __init__(
         self,
-        recipe: str = "none",
+        recipe: str = "adapted",
         *,
         backbone: str | os.PathLike = "lite0",
         n_centers: int = 256,

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import archive, pipeline
 from .errors import ArchiveError
-from .level import Learnt, Level, LevelKey, PaperModel
+from .level import Finish, Learnt, Level, LevelKey, PaperModel
 
 _PAPER_ARRAYS = ("weight", "bias", "centers")
 
@@ -25,6 +25,8 @@ def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> Non
     arrays: dict[str, np.ndarray] = {}
     for i, level in enumerate(learnt.levels):
         arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
+    if learnt.finish is not None and learnt.finish.position_mean is not None:
+        arrays["position_mean"] = learnt.finish.position_mean
     if learnt.paper is not None:
         arrays |= {name: getattr(learnt.paper, name) for name in _PAPER_ARRAYS}
     archive.write(path, {"params": params, **learnt.to_dict()}, arrays)
@@ -50,6 +52,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
 def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
     paper = None if meta["paper"] is None else _paper(meta["paper"], arrays)
+    finish = _finish(meta, arrays) if levels else None
     keys = [level.key for level in levels]
     wanted = pipeline.level_keys(max(k.output for k in keys) + 1) if keys else []
     if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
@@ -65,6 +68,7 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
         scale=_positive(meta["scale"], "scale"),
         backbone_sha256=str(meta["backbone_sha256"]),
         training=training,
+        finish=finish,
         paper=paper,
     )
 
@@ -75,7 +79,18 @@ def _level(i: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Leve
     shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
     if not shapes_agree or centers.shape[1] != weight.shape[1]:
         raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
-    return Level(key, mean, weight, centers, _positive(entry["distance_mean"], "distance_mean"))
+    score_weight = entry["score_weight"]
+    if not (isinstance(score_weight, (int, float)) and 0 <= score_weight <= 1):
+        raise ValueError(f"score_weight is {score_weight!r}")
+    distance_mean = _positive(entry["distance_mean"], "distance_mean")
+    return Level(key, mean, weight, centers, distance_mean, float(score_weight))
+
+
+def _finish(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Finish:
+    mean = arrays.pop("position_mean", None)
+    if mean is not None and (mean.ndim != 2 or mean.size == 0):
+        raise ValueError(f"the position means have shape {mean.shape}")
+    return Finish(_positive(meta["map_smoothing"], "map_smoothing"), mean)
 
 
 def _paper(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> PaperModel:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from . import descriptor, images, memory_bank, patches, scoring
 from .backbone import Backbone
-from .level import Level, LevelKey
+from .level import Finish, Level, LevelKey
 
 DIVISORS = (1, 2)  # working size, and half of it
 
@@ -45,7 +45,11 @@ def feature_maps(
     bands: list[Image.Image], size_px: tuple[int, int], backbone: Backbone, n_threads: int = 1
 ) -> FeatureMaps:
     """Feature maps of a picture (bands of images.read) at every scale."""
-    pixels = images.to_pixels(bands, size_px)
+    return maps_of_pixels(images.to_pixels(bands, size_px), backbone, n_threads)
+
+
+def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> FeatureMaps:
+    """Feature maps of pixels (3, h, w) of the working size at every scale."""
     maps = dict(((1, o), m) for o, m in enumerate(backbone.maps(pixels, n_threads)))
     maps.update(((2, o), m) for o, m in enumerate(backbone.maps(images.halve(pixels), n_threads)))
     return maps
@@ -65,14 +69,30 @@ def distance_map(maps: FeatureMaps, level: Level) -> np.ndarray:
 
 
 def combine(
-    distances: dict[LevelKey, np.ndarray], units: dict[LevelKey, float], size_px: tuple[int, int], background: float
+    distances: dict[LevelKey, np.ndarray],
+    levels: list[Level],
+    finish: Finish,
+    background: float,
+    size_px: tuple[int, int],
 ) -> RawMaps:
-    """Both maps of a picture from its levels' distance maps and the levels' `distance_mean`."""
-    scaled = {key: d / np.float32(units[key]) for key, d in distances.items()}
-    pooled = scoring.mean_map((d for key, d in scaled.items() if key.pooled), size_px)
-    unpooled = scoring.mean_map((d for key, d in scaled.items() if not key.pooled), size_px)
-    both = (pooled + unpooled) / 2  # as many levels with as without pooling
-    return RawMaps(scoring.remove_background(pooled, background), scoring.remove_background(both, background))
+    """Both maps of a picture from its levels' distance maps."""
+    pooled = [level for level in levels if level.key.pooled]
+    of_score = scoring.weighted_map(
+        (distances[level.key] for level in pooled),
+        (level.score_weight / level.distance_mean for level in pooled),
+        size_px,
+        scoring.SMOOTHING_SHARE,
+    )
+    both = scoring.weighted_map(  # as many levels with as without pooling
+        (distances[level.key] for level in levels),
+        (1 / (level.distance_mean * len(levels)) for level in levels),
+        size_px,
+        finish.map_smoothing,
+    )
+    of_score, both = (scoring.remove_background(m, background) for m in (of_score, both))
+    if finish.position_mean is not None:
+        of_score = scoring.remove_position_mean(of_score, finish.position_mean)
+    return RawMaps(of_score, both)
 
 
 def raw_maps(
@@ -80,10 +100,11 @@ def raw_maps(
     size_px: tuple[int, int],
     backbone: Backbone,
     levels: list[Level],
+    finish: Finish,
     background: float,
     n_threads: int,
 ) -> RawMaps:
     """The whole line: bands of images.read -> both maps, by fitted levels."""
     maps = feature_maps(bands, size_px, backbone, n_threads)
     distances = {level.key: distance_map(maps, level) for level in levels}
-    return combine(distances, {level.key: level.distance_mean for level in levels}, size_px, background)
+    return combine(distances, levels, finish, background, size_px)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from . import decision, fitting, images, paper, pipeline
+from . import decision, fitting, good_pictures, images, made_up, paper, pipeline
 from .arguments import PaperSettings
 from .backbone import Backbone
 from .feature_store import FeatureStore
-from .fitting import Framing, Progress
+from .fitting import Seen
+from .good_pictures import Framing, GoodPictures, Progress
 from .images import ImageLike
 from .level import Learnt
-from .pipeline import RawMaps
+from .pipeline import FeatureMaps, RawMaps
 
+N_DEFECTS = 64  # made-up ones, over all good pictures
+_DEFECTS = 20  # stream of chance
 PAPER_AREA_PX = 224 * 224  # published: every picture is resized to 224x224
 
 
@@ -38,20 +42,15 @@ def learn(
         pooled = read_for_paper(given, network, store, n_threads, progress)
         learnt, report = _learn_paper(params, pooled, network.spec.sha256, n_threads, progress)
         return learnt, pooled.skipped, report
-    good = fitting.read(
-        given,
-        Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False),
-        lambda bands, size_px: pipeline.feature_maps(bands, size_px, network),
-        lambda maps: dict(zip(maps, store.keep(list(maps.values())))),
-        n_threads,
-        progress,
-    )
+    ingredients = fitting.Ingredients() if params["recipe"] == "adapted" else fitting.NO_ADAPTATION
+    good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress)
     learnt = fitting.learn(
         good,
         network.spec.sha256,
         n_centers=params["n_centers"],
         shrinkage=params["shrinkage"],
         background=params["background_share"],
+        ingredients=ingredients,
         seed=params["seed"],
         n_threads=n_threads,
         progress=progress,
@@ -59,14 +58,46 @@ def learn(
     return learnt, good.skipped, []
 
 
+def read(
+    given: list[ImageLike],
+    network: Backbone,
+    store: FeatureStore,
+    seed: int,
+    with_defects: bool,
+    n_threads: int,
+    progress: Progress,
+) -> GoodPictures[Seen]:
+    """Feature maps of good pictures at their scale, and of about `N_DEFECTS` made-up defects painted on them."""
+
+    def extract(i: int, bands: list[Image.Image], size_px: tuple[int, int]) -> Seen:
+        pixels = images.to_pixels(bands, size_px)
+        seen = Seen(pipeline.maps_of_pixels(pixels, network))
+        rng = np.random.default_rng([seed, _DEFECTS, i])
+        n_painted = ((i + 1) * N_DEFECTS) // len(given) - (i * N_DEFECTS) // len(given) if with_defects else 0
+        for _ in range(n_painted):
+            painted, mask = made_up.paint(pixels, rng)
+            seen.painted.append((pipeline.maps_of_pixels(painted, network), mask))
+        return seen
+
+    def keep(seen: Seen) -> Seen:
+        return Seen(_kept(seen.maps, store), [(_kept(maps, store), mask) for maps, mask in seen.painted])
+
+    framing = Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False)
+    return good_pictures.read(given, framing, extract, keep, n_threads, progress)
+
+
+def _kept(maps: FeatureMaps, store: FeatureStore) -> FeatureMaps:
+    return dict(zip(maps, store.keep(list(maps.values()))))
+
+
 def read_for_paper(
     given: list[ImageLike], network: Backbone, store: FeatureStore, n_threads: int, progress: Progress
-) -> fitting.GoodPictures[paper.Pooled]:
+) -> GoodPictures[paper.Pooled]:
     """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
-    return fitting.read(
+    return good_pictures.read(
         given,
         Framing(PAPER_AREA_PX, network.unit_px, one_size=True),
-        lambda bands, size_px: paper.pooled_maps(bands, size_px, network),
+        lambda i, bands, size_px: paper.pooled_maps(bands, size_px, network),
         store.keep,
         n_threads,
         progress,
@@ -75,13 +106,13 @@ def read_for_paper(
 
 def _learn_paper(
     params: Mapping[str, Any],
-    good: fitting.GoodPictures[paper.Pooled],
+    good: GoodPictures[paper.Pooled],
     backbone_sha256: str,
     n_threads: int,
     progress: Progress,
 ) -> tuple[Learnt, list[dict[str, float]]]:
     fit = paper.learn(
-        good.maps,
+        good.kept,
         good.working_sizes_px[0],
         PaperSettings.of(params),
         seed=params["seed"],
@@ -97,7 +128,7 @@ def _learn_paper(
         map_threshold=limit,  # one map serves for both
         scale=good.scale,
         backbone_sha256=backbone_sha256,
-        training=fitting.provenance(good, fit.held_back_scores) | {"epochs": epochs},
+        training=good_pictures.provenance(good, fit.held_back_scores) | {"epochs": epochs},
         paper=fit.model,
     )
     return learnt, fit.report
@@ -111,4 +142,5 @@ def raw_maps(learnt: Learnt, background: float, bands: list[Image.Image], networ
         return paper.raw_maps(pooled, learnt.paper, (height, width))
     w, h = bands[0].size
     size = images.working_size((h, w), learnt.scale, pipeline.unit_px(network))
-    return pipeline.raw_maps(bands, size, network, learnt.levels, background, n_threads)
+    assert learnt.finish is not None
+    return pipeline.raw_maps(bands, size, network, learnt.levels, learnt.finish, background, n_threads)

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from .grids import bilinear_matrix
 
 SMOOTHING_SHARE = 4 / 224  # Gaussian sigma as a share of the working size's short side (METHOD.md, stage 6)
 _TRUNCATE = 4.0  # the Gaussian ends after so many sigma
+POSITION_PRIOR = 20  # pictures
+_CELL_PX = 8
 _MEDIAN_STEP = 4  # the median is taken of every 4th row and column: smoothing leaves no more than that
 
 
@@ -30,15 +33,21 @@ def _side_matrix(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> np.nda
     return (gaussian @ bilinear_matrix(n_in, n_out)).astype(dtype)
 
 
-def mean_map(distance_maps: Iterable[np.ndarray], size_px: tuple[int, int]) -> np.ndarray:
-    """Mean of the levels' distance maps, each brought to `size_px` bilinearly, smoothed.
+def weighted_map(
+    distance_maps: Iterable[np.ndarray], weights: Iterable[float], size_px: tuple[int, int], smoothing: float
+) -> np.ndarray:
+    """Weighted sum of the levels' distance maps, each brought to `size_px` bilinearly, smoothed.
 
     Parameters
     ----------
     distance_maps : iterable of ndarray (h, w) float32
-        One a level on the level's own grid, each divided by its mean on held-back good pictures.
+        One a level on the level's own grid.
+    weights : iterable of float
+        One a level.
     size_px : (int, int)
         Height and width of the working size.
+    smoothing : float
+        Gaussian sigma as a share of the short side.
 
     Returns
     -------
@@ -48,22 +57,55 @@ def mean_map(distance_maps: Iterable[np.ndarray], size_px: tuple[int, int]) -> n
     -----
     Maps of one grid are summed first; then rows and columns are each one small matrix product.
     """
-    sums: dict[tuple[int, int], np.ndarray] = {}
-    n_levels = 0
-    for distances in distance_maps:
-        n_levels += 1
+    sums: dict[tuple[int, ...], np.ndarray] = {}
+    for distances, weight in zip(distance_maps, weights, strict=True):
+        weighted = distances * np.float32(weight)
         known = sums.get(distances.shape)
-        sums[distances.shape] = distances if known is None else known + distances
-    sigma = SMOOTHING_SHARE * min(size_px)
+        sums[distances.shape] = weighted if known is None else known + weighted
+    sigma = smoothing * min(size_px)
     total = np.zeros(size_px, np.float32)
-    for distances in sums.values():
-        total += smooth_map(distances, size_px, sigma)
-    return total / np.float32(n_levels)
+    for weighted in sums.values():
+        total += smooth_map(weighted, size_px, sigma)
+    return total
 
 
 def remove_background(score_map: np.ndarray, share: float) -> np.ndarray:
     """Take a share of the picture's own median off its map: light, focus or another lot lift it all."""
     return score_map - np.float32(share) * np.median(score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP])
+
+
+def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:
+    """Grid on which position means are held: a cell for every 8 x 8 pixels of the working size."""
+    h, w = (max(1, side // _CELL_PX) for side in size_px)
+    return h, w
+
+
+def cell_means(score_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Mean of a map in each cell of a grid over it: (h, w) float32."""
+    h, w = grid
+    return np.asarray(Image.fromarray(score_map).resize((w, h), Image.Resampling.BOX))
+
+
+def position_mean(sums: np.ndarray, n: int) -> np.ndarray:
+    """How much higher than elsewhere good pictures are at each place, shrunk towards nowhere.
+
+    Parameters
+    ----------
+    sums : ndarray (h, w)
+        Sum of the cell means of `n` good pictures.
+
+    Notes
+    -----
+    Where a part always looks less usual than elsewhere, as at an edge, a new one does too. A place's mean of
+    few pictures is uncertain: it counts as much as if `POSITION_PRIOR` more showed nothing special there.
+    """
+    return ((sums - sums.mean()) / (n + POSITION_PRIOR)).astype(np.float32)
+
+
+def remove_position_mean(score_map: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Take the position means, brought to the map's size bilinearly, off a map."""
+    rows, columns = (bilinear_matrix(n_in, n_out) for n_in, n_out in zip(mean.shape, score_map.shape))
+    return score_map - (rows.astype(np.float32) @ mean @ columns.astype(np.float32).T)
 
 
 def certainty_score(distance_sq: np.ndarray) -> np.ndarray:

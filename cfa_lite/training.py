@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _kernels
-from .arguments import PaperSettings
+from .arguments import LossSettings
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def coupled_hypersphere(
     centers: np.ndarray,
     nearest: tuple[np.ndarray, np.ndarray],
     radius: float,
-    settings: PaperSettings,
+    settings: LossSettings,
     n_patches: int,
 ) -> LossTerms:
     """The coupled-hypersphere loss and its gradient.
@@ -45,7 +45,7 @@ def coupled_hypersphere(
     nearest : (ndarray (n, K + J) int32, ndarray (n, K + J))
         Index of, and squared distance to, the K + J nearest centers, ascending: memory_bank.nearest_k.
     radius : float
-    settings : PaperSettings
+    settings : LossSettings
     n_patches : int
         T, of the whole batch that these descriptors are part of.
 

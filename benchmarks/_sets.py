@@ -1,0 +1,68 @@
+"""What the benchmarks share of data sets in the MVTec AD layout: pictures, labels, masks, and evaluate.py's measures."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+
+MAX_TRAIN = 200
+MEASURES = ("image AUROC", "pixel AUROC", "AUPRO")
+
+
+def names(data: Path, given: str | None) -> list[str]:
+    """Sets to run: those given, comma-separated, or all that `data` holds."""
+    return given.split(",") if given else sorted(p.parent.parent.name for p in data.glob("*/train/good"))
+
+
+def evaluate_module(data: Path, given: Path | None) -> ModuleType:
+    """evaluate.py, which measures independently of this project; by default that beside the data."""
+    path = given or data.resolve().parent / "tools" / "evaluate.py"
+    spec = importlib.util.spec_from_file_location("evaluate", path)
+    assert spec and spec.loader, path
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def train_pictures(root: Path, most: int = MAX_TRAIN) -> list[Path]:
+    """Good pictures to fit on, at most so many, evenly drawn as evaluate.py does."""
+    paths = sorted((root / "train" / "good").iterdir())
+    if len(paths) <= most:
+        return paths
+    return [paths[i] for i in np.linspace(0, len(paths) - 1, most).round().astype(int)]
+
+
+class TestSet:
+    """Test pictures of a set with their labels and masks; masks are 224x224, as in evaluate.py."""
+
+    __test__ = False  # pytest: not a test
+
+    def __init__(self, root: Path, evaluate: ModuleType):
+        self.paths = sorted(p for folder in (root / "test").iterdir() for p in folder.iterdir())
+        self.labels = np.array([p.parent.name != "good" for p in self.paths])
+        self.masks = (
+            np.stack([evaluate.mask_of(root, p) for p in self.paths]) if (root / "ground_truth").is_dir() else None
+        )
+        self._evaluate = evaluate
+
+    def shrunk(self, score_map: np.ndarray, size_px: tuple[int, int] | None = None) -> np.ndarray | None:
+        """A map at evaluate.py's size, by way of the picture's own (h, w) if that is given; None without masks."""
+        if self.masks is None:
+            return None
+        image, side = Image.fromarray(score_map), self._evaluate.SIZE
+        if size_px:
+            image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+
+    def measures(self, scores: Sequence[float], maps: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Image AUROC, pixel AUROC and AUPRO; the last two NaN without masks."""
+        found = [self._evaluate.auroc(self.labels, scores), np.nan, np.nan]
+        if self.masks is not None:
+            stacked = np.stack([m for m in maps if m is not None])
+            found[1:] = [self._evaluate.auroc(self.masks, stacked), self._evaluate.aupro(self.masks, stacked)]
+        return np.array(found)

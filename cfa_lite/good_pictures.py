@@ -1,0 +1,141 @@
+"""Good pictures of a product: read at one scale, kept as far as a recipe needs them, and where a model comes from."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import onnxruntime
+import PIL
+from PIL import Image
+
+from . import images, threads
+from ._version import __version__
+from .errors import ImageError
+from .images import ImageLike
+
+Progress = Callable[[str, int, int], None]
+
+T = TypeVar("T")  # what is kept of a picture
+
+
+@dataclass(frozen=True)
+class GoodPictures(Generic[T]):
+    """Training pictures as far as they could be used.
+
+    `kept`, `names`, `sizes_px` and `working_sizes_px` have one entry a picture used; `scale` is working pixels a
+    picture pixel; `skipped` holds name and message of each picture left out.
+    """
+
+    kept: list[T]
+    names: list[str]
+    sizes_px: list[tuple[int, int]]
+    working_sizes_px: list[tuple[int, int]]
+    scale: float
+    skipped: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a recipe sees pictures: the median area they are brought to, the unit of their sides, and whether
+    all get one size (published) or one scale."""
+
+    area_px: int
+    unit_px: int
+    one_size: bool
+
+
+def read(
+    given: list[ImageLike],
+    framing: Framing,
+    extract: Callable[[int, list[Image.Image], tuple[int, int]], T],
+    keep: Callable[[T], T],
+    n_threads: int,
+    progress: Progress,
+) -> GoodPictures[T]:
+    """Read all pictures at the one scale that brings their median area to `framing.area_px`.
+
+    `extract` makes of a picture's place in `given`, bands and working size what is kept of it; `keep` puts that where
+    there is room.
+
+    Raises
+    ------
+    ImageError
+        If fewer than 2 pictures can be used.
+    """
+    names = [images.name_of(image, i) for i, image in enumerate(given)]
+    skipped: dict[int, str] = {}
+    sizes: dict[int, tuple[int, int]] = {}
+    for i, image in enumerate(given):
+        try:
+            sizes[i] = images.size_of(image, names[i])
+        except ImageError as error:
+            skipped[i] = str(error)
+    _check_count(len(given), skipped)
+    scale = float(np.sqrt(framing.area_px / np.median([h * w for h, w in sizes.values()])))
+    middle = sorted(sizes.values(), key=lambda size: size[0] * size[1])[len(sizes) // 2]
+    working = {
+        i: images.working_size(middle if framing.one_size else size, scale, framing.unit_px)
+        for i, size in sizes.items()
+    }
+
+    def extract_one(i: int) -> T | ImageError:
+        try:
+            bands = images.read(given[i], names[i])
+        except ImageError as error:
+            return error
+        return extract(i, bands, working[i])
+
+    kept: dict[int, T] = {}
+    for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
+        if isinstance(found, ImageError):
+            skipped[i] = str(found)
+        else:
+            kept[i] = keep(found)
+        progress("reading", done, len(sizes))
+    _check_count(len(given), skipped)
+    return GoodPictures(
+        kept=list(kept.values()),
+        names=[names[i] for i in kept],
+        sizes_px=[sizes[i] for i in kept],
+        working_sizes_px=[working[i] for i in kept],
+        scale=scale,
+        skipped=[(names[i], skipped[i]) for i in sorted(skipped)],
+    )
+
+
+def _check_count(n_given: int, skipped: dict[int, str]) -> None:
+    n_usable = n_given - len(skipped)
+    if n_usable < 2:
+        reasons = "".join(f"\n  {message}" for message in list(skipped.values())[:3])
+        raise ImageError(
+            f"{n_usable} of {n_given} pictures can be used; at least 2 good ones are needed, 20 or more are"
+            f" better.{reasons}"
+        )
+
+
+def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
+    """What a model tells of its training pictures; JSON types only."""
+    by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
+    return {
+        "n_images": len(by_area),
+        "n_skipped": len(good.skipped),
+        "smallest_px": list(by_area[0][0]),
+        "largest_px": list(by_area[-1][0]),
+        "working_px": list(by_area[len(by_area) // 2][1]),
+        "held_back_scores": {
+            "lowest": float(scores.min()),
+            "median": float(np.median(scores)),
+            "highest": float(scores.max()),
+        },
+        "versions": {
+            "cfa_lite": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "pillow": PIL.__version__,
+        },
+    }
