@@ -77,7 +77,7 @@ class Ablation:
         good = recipes.read(self.given, self.network, self.store, seed, True, self.n_threads, quiet)
         found = {}
         for trained in (True, False):
-            learnt = fitting.learn(
+            learnt, _ = fitting.learn(
                 good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
                 ingredients=fitting.Ingredients(trained=trained), seed=seed, n_threads=self.n_threads, progress=quiet,
             )  # fmt: skip

@@ -79,7 +79,7 @@ def check(params: Mapping[str, Any]) -> int:
         if not inside or (value == low and not closed):
             upper = "" if high == math.inf else f" to {high}"
             raise ValueError(f"{name}={value!r}: give a number {'from' if closed else 'above'} {low}{upper}")
-    for name in ("bank_follows", "certainty"):
+    for name in ("keep_atypical", "bank_follows", "certainty"):
         if not isinstance(params[name], bool | np.bool_):
             raise ValueError(f"{name}={params[name]!r}: give True or False")
     if params["bank_follows"] and params["bank"] != "kmeans_ema":

@@ -85,6 +85,7 @@ def main() -> None:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures: same model."
 )
+@click.option("--keep-atypical", is_flag=True, help="Learn also from pictures that are far out among the good ones.")
 @paper_options
 @click.option(
     "--max-memory",
@@ -122,6 +123,12 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: f
     h, w = made["working_px"]
     left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
     used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
+    for picture in made.get("atypical", []):
+        click.echo(
+            f"left out, unlike the other good pictures: {picture['name']}, score {picture['score']:.2f}. Is it good?"
+            " --keep-atypical keeps it.",
+            err=True,
+        )
     click.echo(
         f"{output}: {used}, {time.perf_counter() - start:.1f} s, {output.stat().st_size / 1000:.0f} kB", err=True
     )
@@ -225,6 +232,8 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
         "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in ("recipe", "backbone")),
         "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     }
+    for picture in made.get("atypical", []):
+        lines["unlike others"] = lines.get("unlike others", "left out") + f", {picture['name']} {picture['score']:.2f}"
     for move in made.get("moves", []):
         what = "trained" if move["kept"] else "left at its start"
         lines[f"level 1/{move['divisor']} {move['output']}"] = (

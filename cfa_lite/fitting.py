@@ -58,11 +58,17 @@ def learn(
     seed: int,
     n_threads: int,
     progress: Progress,
-) -> Learnt:
+) -> tuple[Learnt, np.ndarray]:
     """Fit every level on all pictures, and on all but each fold to score that fold.
 
     Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything that has
     seen it; what is shared is two numbers a level (mean and spread of its distances) and which levels moved.
+
+    Returns
+    -------
+    learnt : Learnt
+    held_back_scores : ndarray (n,)
+        Raw score of each picture.
 
     Raises
     ------
@@ -106,7 +112,7 @@ def learn(
         moves = _keep_what_helps(good.kept, fitted, distances, trained, fold_of, n_threads)
     levels = _weighted([fitted[key, -1] for key in keys], distances, ingredients.spread_weights)
     finish, scores, peaks = _finished(good, distances, levels, background, ingredients, n_threads, progress)
-    return Learnt(
+    learnt = Learnt(
         levels=levels,
         threshold=decision.limit(scores),
         map_threshold=decision.limit(peaks),
@@ -115,6 +121,7 @@ def learn(
         training=provenance(good, scores) | {"moves": moves},
         finish=finish,
     )
+    return learnt, scores
 
 
 def _told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -36,6 +36,17 @@ class GoodPictures(Generic[T]):
     working_sizes_px: list[tuple[int, int]]
     scale: float
     skipped: list[tuple[str, str]]
+
+    def only(self, which: np.ndarray) -> GoodPictures[T]:
+        """Those for which `which` (n,) bool is true."""
+        at = np.flatnonzero(which)
+        return replace(
+            self,
+            kept=[self.kept[i] for i in at],
+            names=[self.names[i] for i in at],
+            sizes_px=[self.sizes_px[i] for i in at],
+            working_sizes_px=[self.working_sizes_px[i] for i in at],
+        )
 
 
 @dataclass(frozen=True)

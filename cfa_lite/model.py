@@ -45,6 +45,9 @@ class CFA:
         Share of the mean eigenvalue added to each before whitening.
     background_share : float, 0 to 1
         Share of a picture's own median distance that is taken off its map and score.
+    keep_atypical : bool
+        Recipe "adapted" leaves out pictures that are far out among the good ones by their held-back score and
+        lists them in `training_["atypical"]`; True keeps them.
     seed : int, at least 0
         Same seed, same pictures, same model.
     n_neighbors, n_hard_negatives : int
@@ -113,6 +116,7 @@ class CFA:
         n_centers: int = 256,
         shrinkage: float = 0.1,
         background_share: float = 0.25,
+        keep_atypical: bool = False,
         seed: int = 0,
         n_neighbors: int = 3,
         n_hard_negatives: int = 3,
@@ -137,6 +141,7 @@ class CFA:
         self.n_centers = n_centers
         self.shrinkage = shrinkage
         self.background_share = background_share
+        self.keep_atypical = keep_atypical
         self.seed = seed
         self.n_neighbors = n_neighbors
         self.n_hard_negatives = n_hard_negatives
