@@ -59,10 +59,12 @@ class TestSet:
             image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
         return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
-    def measures(self, scores: Sequence[float], maps: Sequence[np.ndarray | None]) -> np.ndarray:
-        """Image AUROC, pixel AUROC and AUPRO; the last two NaN without masks."""
-        found = [self._evaluate.auroc(self.labels, scores), np.nan, np.nan]
+    def measures(
+        self, scores: Sequence[float], maps: Sequence[np.ndarray | None], at: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Image AUROC, pixel AUROC and AUPRO of all pictures, or those `at`; the last two NaN without masks."""
+        found = [self._evaluate.auroc(self.labels[at], scores), np.nan, np.nan]
         if self.masks is not None:
-            stacked = np.stack([m for m in maps if m is not None])
-            found[1:] = [self._evaluate.auroc(self.masks, stacked), self._evaluate.aupro(self.masks, stacked)]
+            masks, stacked = self.masks[at], np.stack([m for m in maps if m is not None])
+            found[1:] = [self._evaluate.auroc(masks, stacked), self._evaluate.aupro(masks, stacked)]
         return np.array(found)

@@ -1,0 +1,99 @@
+"""What few good pictures cost, and what defective ones among them.
+
+    python benchmarks/training_set.py ../shared/data --few 5,10,20,50,100,200
+    python benchmarks/training_set.py ../shared/data --dirty 0.05,0.1
+
+--few: fits on so many good pictures, drawn by the seed. --dirty: such a share of the set's own test defects is mixed
+among the good pictures and taken out of the test; a row shows the clean fit on the same test, the dirty fit with and
+without `keep_atypical`, and how many good and defective pictures were left out. Measures are those of evaluate.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import _common
+import _sets
+import numpy as np
+
+from cfa_lite import CFA
+
+
+class PartOfTest:
+    """A set's test pictures without some of them."""
+
+    def __init__(self, test, which):
+        self.test, self.at = test, np.flatnonzero(which)
+
+    def measure(self, model):
+        scores, maps = [], []
+        for result in model.iter_score([self.test.paths[i] for i in self.at]):
+            scores.append(result.score)
+            maps.append(self.test.shrunk(result.full_map()))
+        return self.test.measures(scores, maps, self.at)
+
+
+def few(root, test, numbers, seeds, threads):
+    given = _sets.train_pictures(root)
+    for n in [n for n in numbers if n <= len(given)] or [len(given)]:
+        found = []
+        for seed in seeds:
+            chosen = np.random.default_rng(seed).permutation(len(given))[:n]
+            model = CFA(seed=seed, threads=threads).fit([given[i] for i in sorted(chosen)])
+            found.append(PartOfTest(test, np.ones(len(test.paths), bool)).measure(model))
+        print(f"| {root.name} | {n} | {show(np.mean(found, axis=0))} | {show(np.ptp(found, axis=0))} |", flush=True)
+
+
+def dirty(root, test, shares, seeds, threads):
+    given = _sets.train_pictures(root)
+    defects = np.flatnonzero(test.labels)
+    for share in shares:
+        found, left_out = [], np.zeros(2, int)
+        for seed in seeds:
+            n = min(max(1, round(share * len(given))), len(defects) // 3)
+            mixed = np.random.default_rng(seed).choice(defects, n, replace=False)
+            rest = np.ones(len(test.paths), bool)
+            rest[mixed] = False
+            part = PartOfTest(test, rest)
+            bad = [test.paths[i] for i in mixed]
+            clean = CFA(seed=seed, threads=threads).fit(given)
+            kept = CFA(seed=seed, threads=threads, keep_atypical=True).fit(given + bad)
+            default = CFA(seed=seed, threads=threads).fit(given + bad)
+            found.append([part.measure(model) for model in (clean, kept, default)])
+            names = {path.name for path in bad}
+            named = [entry["name"] in names for entry in default.training_.get("atypical", [])]
+            left_out += [named.count(False), named.count(True)]
+        cells = [show(m) for m in np.mean(found, axis=0)]
+        print(f"| {root.name} | {n} of {n + len(given)} | {' | '.join(cells)} |"
+              f" {left_out[0]} good, {left_out[1]} of {n * len(seeds)} |", flush=True)  # fmt: skip
+
+
+def show(values):
+    return " / ".join("-" if np.isnan(v) else f"{v:.3f}" for v in values)
+
+
+def main():
+    parser = _common.parser(__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", help="comma-separated; default: all")
+    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2])
+    parser.add_argument("--few", type=_common.numbers)
+    parser.add_argument("--dirty", type=lambda text: [float(part) for part in text.split(",")])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--evaluate", type=Path, help="default: DATA/../tools/evaluate.py")
+    args = parser.parse_args()
+    evaluate = _sets.evaluate_module(args.data, args.evaluate)
+    sets = {name: _sets.TestSet(args.data / name, evaluate) for name in _sets.names(args.data, args.sets)}
+    _common.print_machine(args.threads)
+    if args.few:
+        print("\n| set | good pictures | mean | spread over seeds |\n|---|---|---|---|")
+        for name, test in sets.items():
+            few(args.data / name, test, args.few, args.seeds, args.threads)
+    if args.dirty:
+        print("\n| set | defective | clean fit | kept | default | left out |\n|---|---|---|---|---|---|")
+        for name, test in sets.items():
+            dirty(args.data / name, test, args.dirty, args.seeds, args.threads)
+
+
+if __name__ == "__main__":
+    main()
