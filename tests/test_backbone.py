@@ -8,7 +8,7 @@ import tiny_backbone
 from cfa_lite import CFA, BackboneError, load
 from cfa_lite.backbone import Backbone, find_spec
 
-GOLDEN = Path(__file__).parent / "data" / "lite0_v1_golden.npz"
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +17,14 @@ def lite0():
 
 
 @pytest.mark.parametrize("h, w", [(64, 96), (75, 101)])
-def test_lite0_gives_the_maps_of_torch(lite0, h, w):
+@pytest.mark.parametrize("backbone", ["lite0", "lite2"])
+def test_shipped_networks_give_the_maps_of_torch(backbone, h, w):
     """models/export.py wrote what the original network gave in torch for this formula's pixels."""
     c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
     pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)
-    golden = np.load(GOLDEN)
-    for (name, channels, _), found in zip(lite0.spec.outputs, lite0.maps(pixels)):
+    golden = np.load(DATA / f"{backbone}_v1_golden.npz")
+    network = Backbone(find_spec(backbone))
+    for (name, channels, _), found in zip(network.spec.outputs, network.maps(pixels)):
         expected = golden[f"{h}x{w}_{name}"][0]
         assert found.shape == expected.shape
         assert len(found) == channels
@@ -33,6 +35,14 @@ def test_lite0_is_as_the_issue_describes_it(lite0):
     assert [(c, s) for _, c, s in lite0.spec.outputs] == [(24, 4), (40, 8), (112, 16)]
     assert lite0.spec.path.stat().st_size < 2.9e6
     assert lite0.unit_px == 16
+
+
+def test_lite2_has_more_channels_at_the_same_strides(small_pictures):
+    network = Backbone(find_spec("lite2"))
+    assert [(c, s) for _, c, s in network.spec.outputs] == [(24, 4), (48, 8), (120, 16)]
+    model = CFA(backbone="lite2", n_centers=8).fit(small_pictures)
+    assert [len(level.mean) for level in model.levels_[:3]] == [24, 48, 120]
+    assert model.score_image(small_pictures[0]).verdict in ("OK", "NG")
 
 
 def test_maps_do_not_depend_on_threads(lite0, rng):
@@ -102,7 +112,7 @@ def test_a_graph_of_one_size_only_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "name, words",
-    [("lite99", "no backbone is called 'lite99'. Use lite0"), ("gone.onnx", "gone.onnx does not exist")],
+    [("lite99", "no backbone is called 'lite99'. Use lite0, lite2"), ("gone.onnx", "gone.onnx does not exist")],
 )
 def test_missing_backbones_are_named(name, words):
     with pytest.raises(BackboneError, match=words):
