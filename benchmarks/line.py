@@ -110,7 +110,6 @@ def against_backbone(model: CFA, line: list[Path], n_rounds: int) -> None:
 def stages(model: CFA, line: list[Path], n_rounds: int) -> None:
     """Where the time goes: what CFA._score and the functions of pipeline do, step by step with a clock."""
     network = model._backbone()
-    units = {level.key: level.distance_mean for level in model.levels_}
     taken: dict[str, list[float]] = {}
 
     def score(path: Path) -> float:
@@ -138,7 +137,9 @@ def stages(model: CFA, line: list[Path], n_rounds: int) -> None:
             descriptors = timed("describe", descriptor.describe, rows, level.mean, level.weight)
             _, distance_sq = timed("nearest", memory_bank.nearest, descriptors, level.centers)
             distances[level.key] = np.sqrt(distance_sq).reshape(feature_map.shape[1:])
-        raw = timed("combine", pipeline.combine, distances, units, SIZE_PX, model.background_share)
+        raw = timed(
+            "combine", pipeline.combine, distances, model.levels_, model.finish_, model.background_share, SIZE_PX
+        )
         for stage, seconds in spent.items():
             taken.setdefault(stage, []).append(seconds)
         return raw.score / model.threshold_

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .results import ScoreResult
 
 EXIT_FAILED, EXIT_ANOMALY = 1, 3
+FEW_PICTURES = 50  # below this `fit` says what so few cannot promise
 
 _threads = click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads for everything. Default: all cores."
@@ -123,6 +124,12 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: f
     h, w = made["working_px"]
     left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
     used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
+    if made["n_images"] < FEW_PICTURES:
+        click.echo(
+            f"with {made['n_images']} good pictures about 1 in {made['n_images'] + 1} good ones of the line may be above"
+            f" the limit; {FEW_PICTURES} or more promise less of that",
+            err=True,
+        )
     for picture in made.get("atypical", []):
         click.echo(
             f"left out, unlike the other good pictures: {picture['name']}, score {picture['score']:.2f}. Is it good?"

@@ -42,6 +42,7 @@ def test_a_defective_picture_among_the_good_ones_is_named_and_left_out(dirty, tm
     part = tmp_path / "part.cfa"
     done = CliRunner().invoke(main, ["fit", str(dirty), "-o", str(part), "--n-centers", "32"])
     assert done.exit_code == 0, done.output
+    assert "with 20 good pictures about 1 in 21 good ones of the line may be above the limit" in done.output
     assert "left out, unlike the other good pictures: stained.png, score" in done.output
     model = load(part)
     assert [entry["name"] for entry in model.training_["atypical"]] == ["stained.png"]
