@@ -77,9 +77,9 @@ class Ablation:
         good = recipes.read(self.given, self.network, self.store, seed, True, self.n_threads, quiet)
         found = {}
         for trained in (True, False):
-            learnt, _ = fitting.learn(
+            learnt = fitting.learn(
                 good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
-                ingredients=fitting.Ingredients(trained=trained), seed=seed, n_threads=self.n_threads, progress=quiet,
+                ingredients=fitting.Ingredients(without_atypical=False, trained=trained), seed=seed, n_threads=self.n_threads, progress=quiet,
             )  # fmt: skip
             rows = {name: row[1:] for name, row in ROWS.items() if row[0] == trained}
             found |= self.measure(learnt, rows)

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from cfa_lite import descriptor, fitting, images, memory_bank, pipeline, threads
+from cfa_lite import cross_fit, descriptor, images, memory_bank, pipeline, threads
 from cfa_lite.backbone import Backbone, find_spec
 from cfa_lite.demo import weave
 
@@ -34,7 +34,7 @@ Run = Callable[[np.ndarray, int], tuple[np.ndarray, int]]  # points, seed -> cen
 
 def main() -> None:
     parser = _common.parser(__doc__)
-    parser.add_argument("--points", type=int, default=fitting.N_PATCHES)
+    parser.add_argument("--points", type=int, default=cross_fit.N_PATCHES)
     parser.add_argument("--centers", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=256, help="256 give every level 65,536 patches")
     parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2, 3, 4], metavar="0,1,...")
@@ -60,7 +60,7 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
     maps = list(threads.ordered_map(one, range(n_pictures), n_threads))
     keys = [key for key in pipeline.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
     made = []
-    for rows, _ in fitting._sample(maps, keys, 0, n_threads).values():
+    for rows, _ in cross_fit.sample(maps, keys, 0, n_threads).values():
         rows = np.random.default_rng(0).permutation(rows)[:n_points]
         made.append(descriptor.describe(rows, *descriptor.shrunk_whitening(rows, SHRINKAGE)))
     return made

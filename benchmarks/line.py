@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from cfa_lite import demo, descriptor, images, load, memory_bank, patches, pipeline, threads
+from cfa_lite.backbone import Backbone, find_spec
 from cfa_lite.model import CFA
 
 SIZE_PX = (256, 256)
@@ -91,16 +92,19 @@ def pixels_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def against_backbone(model: CFA, line: list[Path], n_rounds: int) -> None:
-    network = model._backbone()
 
-    def backbone_alone(scales: tuple[np.ndarray, np.ndarray]) -> None:
-        for pixels in scales:
-            network.maps(pixels)
+    def alone(network: Backbone) -> Callable[[], object]:
+        def both_scales(scales: tuple[np.ndarray, np.ndarray]) -> None:
+            for pixels in scales:
+                network.maps(pixels)
+
+        return in_turn([pixels_of(path) for path in line], both_scales)
 
     seconds = _common.interleaved(
         {
-            "backbone alone, 256x256 and 128x128 px": in_turn([pixels_of(path) for path in line], backbone_alone),
+            "backbone alone, 256x256 and 128x128 px": alone(model._backbone()),
             "score_image of a path": in_turn(line, model.score_image),
+            "backbone lite2 alone": alone(Backbone(find_spec("lite2"))),
         },
         n_rounds,
     )

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from . import adaptation, decision, descriptor, memory_bank, pipeline, scoring, threads
+from . import adaptation, decision, pipeline, scoring, threads
+from .cross_fit import CrossFit, Distances, Fitted
 from .errors import ImageError
 from .good_pictures import GoodPictures, Progress, provenance
-from .level import Finish, Learnt, Level, LevelKey
-from .patches import sample_positions
+from .level import Finish, Learnt, Level
 from .pipeline import FeatureMaps, RawMaps
 
-N_PATCHES = 65536  # learnt from at each level
-MIN_PATCHES_PER_CENTER = 4
 WORKING_AREA_PX = 256 * 256
-
-# One stream of chance for each purpose, so that a change to one does not move the others.
-_POSITIONS, _FOLDS, _CENTERS, _TRAINING = range(4)
 
 
 @dataclass(frozen=True)
@@ -35,16 +30,14 @@ class Seen:
 class Ingredients:
     """What recipe `adapted` does beyond `none`; benchmarks/ablation.py turns each off."""
 
+    without_atypical: bool = True
     trained: bool = True
     spread_weights: bool = True
     position_mean: bool = True
     map_smoothing: float = 2 / 224
 
 
-NO_ADAPTATION = Ingredients(False, False, False, scoring.SMOOTHING_SHARE)
-
-Fitted = dict[tuple[LevelKey, int], Level]  # by level and the fold left out, -1 for none
-Distances = list[dict[LevelKey, np.ndarray]]  # of each held-back picture
+NO_ADAPTATION = Ingredients(False, False, False, False, scoring.SMOOTHING_SHARE)
 
 
 def learn(
@@ -58,108 +51,92 @@ def learn(
     seed: int,
     n_threads: int,
     progress: Progress,
-) -> tuple[Learnt, np.ndarray]:
+) -> Learnt:
     """Fit every level on all pictures, and on all but each fold to score that fold.
 
     Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything that has
     seen it; what is shared is two numbers a level (mean and spread of its distances) and which levels moved.
-
-    Returns
-    -------
-    learnt : Learnt
-    held_back_scores : ndarray (n,)
-        Raw score of each picture.
+    Pooled levels come first: they make the scores that tell which pictures are far out.
 
     Raises
     ------
     ImageError
         If the pictures do not differ.
     """
-    maps = [seen.maps for seen in good.kept]
-    keys = pipeline.level_keys(len(maps[0]) // len(pipeline.DIVISORS))
-    fold_of = decision.folds(len(maps), np.random.default_rng([seed, _FOLDS]))
-    samples = _sample(maps, keys, seed, n_threads)
+    finishing = Finishing(background, ingredients, n_threads, progress)
+    every = good
+    out = np.zeros(len(good.kept), bool)
+    cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
+    if ingredients.without_atypical:
+        out = decision.far_out(finishing.of(good, distances, _weighted(fitted, distances, ingredients)).scores)
+        if out.any():
+            good = good.only(~out)
+            cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
+    moves: list[dict[str, Any]] = []
+    if ingredients.trained:
+        # Training helps the picture's score and costs the map a little: unpooled levels stay as they start.
+        moves = _keep_what_helps(good.kept, cross, fitted, distances, n_threads)
+    unpooled = [key for key in cross.keys if not key.pooled]
+    fitted |= cross.start(unpooled, n_centers, shrinkage)
+    for pooled, others in zip(distances, cross.held_back(unpooled, fitted)):
+        pooled |= others
+    levels = _weighted(fitted, distances, ingredients)
+    finished = finishing.of(good, distances, levels)
+    threshold = decision.limit(finished.scores)
+    training = provenance(good, finished.scores) | {"moves": moves}
+    if out.any():
+        raw = [
+            pipeline.maps_of_features(
+                every.kept[i].maps, levels, finished.finish, background, every.working_sizes_px[i]
+            ).score
+            for i in np.flatnonzero(out)
+        ]
+        named = [(os.path.basename(every.names[i]), score / threshold) for i, score in zip(np.flatnonzero(out), raw)]
+        training["atypical"] = [{"name": n, "score": score} for n, score in sorted(named, key=lambda one: -one[1])]
+    return Learnt(
+        levels=levels,
+        threshold=threshold,
+        map_threshold=decision.limit(finished.peaks),
+        scale=good.scale,
+        backbone_sha256=backbone_sha256,
+        training=training,
+        finish=finished.finish,
+    )
 
-    def rows_of(key: LevelKey, fold: int) -> np.ndarray:
-        rows, owner = samples[key]
-        return rows[fold_of[owner] != fold] if fold >= 0 else rows
 
-    def start(key: LevelKey, fold: int) -> Level:
-        rows, rng = rows_of(key, fold), np.random.default_rng([seed, _CENTERS, keys.index(key), fold + 1])
-        mean, weight = descriptor.shrunk_whitening(rows, shrinkage)
-        points = descriptor.describe(rows, mean, weight)
-        k_means = memory_bank.kmeans(points, min(n_centers, max(1, len(points) // MIN_PATCHES_PER_CENTER)), rng)
-        return Level(key, mean, weight, k_means.centers, distance_mean=1.0)
-
-    tasks = [(key, fold) for key in keys for fold in range(-1, int(fold_of.max()) + 1)]
-    fitted = dict(_told(progress, "learning", tasks, lambda task: start(*task), n_threads))
-    distances = _held_back(maps, keys, fitted, fold_of, n_threads)
-    if not all(any(d[key].any() for d in distances) for key in keys) or _all_alike(maps):
+def _start(
+    good: GoodPictures[Seen],
+    n_centers: int,
+    shrinkage: float,
+    seed: int,
+    n_threads: int,
+    progress: Progress,
+) -> tuple[CrossFit, Fitted, Distances]:
+    """Pooled levels as they start, with their held-back distances."""
+    cross = CrossFit([seen.maps for seen in good.kept], seed, n_threads, progress)
+    keys = [key for key in cross.keys if key.pooled]
+    fitted = cross.start(keys, n_centers, shrinkage)
+    distances = cross.held_back(keys, fitted)
+    if not all(any(d[key].any() for d in distances) for key in keys) or _all_alike(cross.maps):
         raise ImageError(
             "The good pictures are all the same picture: how good parts vary cannot be learnt from them."
             " Give different pictures of different good parts."
         )
-    moves: list[dict[str, Any]] = []
-    if ingredients.trained:
-
-        def train(key: LevelKey, fold: int) -> adaptation.Trained:
-            rng = np.random.default_rng([seed, _TRAINING, keys.index(key), fold + 1])
-            return adaptation.train(fitted[key, fold], rows_of(key, fold), rng)
-
-        # Training helps the picture's score and costs the map a little: unpooled levels stay as they start.
-        pooled = [task for task in tasks if task[0].pooled]
-        trained = dict(_told(progress, "training", pooled, lambda task: train(*task), n_threads))
-        moves = _keep_what_helps(good.kept, fitted, distances, trained, fold_of, n_threads)
-    levels = _weighted([fitted[key, -1] for key in keys], distances, ingredients.spread_weights)
-    finish, scores, peaks = _finished(good, distances, levels, background, ingredients, n_threads, progress)
-    learnt = Learnt(
-        levels=levels,
-        threshold=decision.limit(scores),
-        map_threshold=decision.limit(peaks),
-        scale=good.scale,
-        backbone_sha256=backbone_sha256,
-        training=provenance(good, scores) | {"moves": moves},
-        finish=finish,
-    )
-    return learnt, scores
-
-
-def _told(
-    progress: Progress, phase: str, tasks: list[Any], call: Callable[[Any], Any], n_threads: int
-) -> Iterable[tuple[Any, Any]]:
-    """Tasks with their results, in order, telling of progress."""
-    for done, (task, result) in enumerate(zip(tasks, threads.ordered_map(call, tasks, n_threads)), 1):
-        progress(phase, done, len(tasks))
-        yield task, result
-
-
-def _held_back(
-    maps: list[FeatureMaps], keys: list[LevelKey], fitted: Fitted, fold_of: np.ndarray, n_threads: int
-) -> Distances:
-    """Distance maps of each picture by levels that have not seen it."""
-
-    def one(i: int) -> dict[LevelKey, np.ndarray]:
-        return {key: pipeline.distance_map(maps[i], fitted[key, fold_of[i]]) for key in keys}
-
-    return list(threads.ordered_map(one, range(len(maps)), n_threads))
+    return cross, fitted, distances
 
 
 def _keep_what_helps(
-    seen: list[Seen],
-    fitted: Fitted,
-    distances: Distances,
-    trained: dict[tuple[LevelKey, int], adaptation.Trained],
-    fold_of: np.ndarray,
-    n_threads: int,
+    seen: list[Seen], cross: CrossFit, fitted: Fitted, distances: Distances, n_threads: int
 ) -> list[dict[str, Any]]:
-    """Put each trained level in the place of its start where made-up defects say so; what was done, for `info`.
+    """Train levels and put each in the place of its start where made-up defects say so; what was done, for `info`.
 
     A made-up defect is on a picture that neither version has seen. It stands out by how few patches of held-back
     good pictures are as far away as its farthest one.
     """
+    trained = cross.train(fitted)
     keys = list(dict.fromkeys(key for key, _ in trained))
     after = {task: result.level for task, result in trained.items()}
-    after_distances = _held_back([s.maps for s in seen], keys, after, fold_of, n_threads)
+    after_distances = cross.held_back(keys, after)
     defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
 
     def peaks(defect: tuple[int, FeatureMaps, np.ndarray]) -> list[list[float]]:
@@ -167,7 +144,7 @@ def _keep_what_helps(
         found = []
         for key in keys:
             where = adaptation.defective_patches(mask, maps[key.divisor, key.output].shape[1:])
-            pair = (pipeline.distance_map(maps, levels[key, fold_of[i]]).ravel() for levels in (fitted, after))
+            pair = (pipeline.distance_map(maps, levels[key, cross.fold_of[i]]).ravel() for levels in (fitted, after))
             found.append([float(d[where].max()) for d in pair])
         return found
 
@@ -193,8 +170,9 @@ def _keep_what_helps(
     return moves
 
 
-def _weighted(levels: list[Level], distances: Distances, by_spread: bool) -> list[Level]:
-    """Levels with the unit of their distances, and the pooled ones with their weight in the picture's score."""
+def _weighted(fitted: Fitted, distances: Distances, ingredients: Ingredients) -> list[Level]:
+    """Levels of all pictures with the unit of their distances, and the pooled ones with their weight in the score."""
+    levels = [level for (_, fold), level in fitted.items() if fold == -1]
     means, spreads = {}, {}
     for level in levels:
         values = np.concatenate([d[level.key].ravel() for d in distances])
@@ -202,9 +180,9 @@ def _weighted(levels: list[Level], distances: Distances, by_spread: bool) -> lis
         spreads[level.key] = float(values.std(dtype=np.float64))
     # Weights by mean / spread make each level's distances count in units of their spread on good pictures.
     raw = {
-        level.key: means[level.key] / spreads[level.key] if by_spread and spreads[level.key] > 0 else 1.0
-        for level in levels
-        if level.key.pooled
+        key: means[key] / spreads[key] if ingredients.spread_weights and spreads[key] > 0 else 1.0
+        for key in means
+        if key.pooled
     }
     total = sum(raw.values())
     return [
@@ -212,62 +190,56 @@ def _weighted(levels: list[Level], distances: Distances, by_spread: bool) -> lis
     ]
 
 
-def _finished(
-    good: GoodPictures[Seen],
-    distances: Distances,
-    levels: list[Level],
-    background: float,
-    ingredients: Ingredients,
-    n_threads: int,
-    progress: Progress,
-) -> tuple[Finish, np.ndarray, np.ndarray]:
-    """Position means, and score and map's peak of each held-back picture; its own part is left out of the means.
+@dataclass(frozen=True)
+class Finished:
+    """Position means, and score and map's peak (n,) of each held-back picture."""
 
-    Maps are made twice, since those of thousands of pictures would fill the memory.
-    """
-    plain = Finish(ingredients.map_smoothing)
-    sizes = good.working_sizes_px
-    grid = scoring.position_grid(sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2])
-
-    def raw(i: int) -> RawMaps:
-        return pipeline.combine(distances[i], levels, plain, background, sizes[i])
-
-    def look(i: int) -> tuple[float, float, np.ndarray]:
-        both = raw(i)
-        return both.score, float(both.both.max()), scoring.cell_means(both.pooled, grid)
-
-    looked = [found for _, found in _told(progress, "checking", list(range(len(sizes))), look, n_threads)]
-    scores, peaks = (np.array([found[j] for found in looked]) for j in (0, 1))
-    if not ingredients.position_mean:
-        return plain, scores, peaks
-    cells = [found[2].astype(np.float64) for found in looked]
-    total = np.sum(cells, axis=0)
-
-    def score(i: int) -> float:
-        others = scoring.position_mean(total - cells[i], len(cells) - 1)
-        return float(scoring.remove_position_mean(raw(i).pooled, others).max())
-
-    scores = np.array(list(threads.ordered_map(score, range(len(sizes)), n_threads)))
-    return replace(plain, position_mean=scoring.position_mean(total, len(cells))), scores, peaks
+    finish: Finish
+    scores: np.ndarray
+    peaks: np.ndarray
 
 
-def _sample(
-    maps: list[FeatureMaps], keys: list[LevelKey], seed: int, n_threads: int
-) -> dict[LevelKey, tuple[np.ndarray, np.ndarray]]:
-    """Patch features (n, c) to learn from at each level, and the picture (n,) that each is of.
+@dataclass(frozen=True)
+class Finishing:
+    """What follows the distances of held-back pictures."""
 
-    A level with and one without pooling see the same positions.
-    """
+    background: float
+    ingredients: Ingredients
+    n_threads: int
+    progress: Progress
 
-    def sample_one(key: LevelKey) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([seed, _POSITIONS, key.divisor, key.output])
-        grids = [m[key.divisor, key.output].shape[1:] for m in maps]
-        positions = sample_positions(grids, N_PATCHES, rng)
-        rows = [pipeline.level_patches(m, key)[p] for m, p in zip(maps, positions)]
-        owner = np.repeat(np.arange(len(maps)), [len(p) for p in positions])
-        return np.concatenate(rows), owner
+    def of(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level]) -> Finished:
+        """A picture's own part is left out of the position means that its score uses.
 
-    return dict(zip(keys, threads.ordered_map(sample_one, keys, n_threads)))
+        Maps are made twice, since those of thousands of pictures would fill the memory.
+        """
+        plain = Finish(self.ingredients.map_smoothing)
+        sizes = good.working_sizes_px
+        grid = scoring.position_grid(sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2])
+
+        def raw(i: int) -> RawMaps:
+            return pipeline.combine(distances[i], levels, plain, self.background, sizes[i])
+
+        def look(i: int) -> tuple[float, float, np.ndarray]:
+            both = raw(i)
+            return both.score, float(both.both.max()), scoring.cell_means(both.pooled, grid)
+
+        looked = []
+        for found in threads.ordered_map(look, range(len(sizes)), self.n_threads):
+            looked.append(found)
+            self.progress("checking", len(looked), len(sizes))
+        scores, peaks = (np.array([found[j] for found in looked]) for j in (0, 1))
+        if not self.ingredients.position_mean:
+            return Finished(plain, scores, peaks)
+        cells = [found[2].astype(np.float64) for found in looked]
+        total = np.sum(cells, axis=0)
+
+        def score(i: int) -> float:
+            others = scoring.position_mean(total - cells[i], len(cells) - 1)
+            return float(scoring.remove_position_mean(raw(i).pooled, others).max())
+
+        scores = np.array(list(threads.ordered_map(score, range(len(sizes)), self.n_threads)))
+        return Finished(replace(plain, position_mean=scoring.position_mean(total, len(cells))), scores, peaks)
 
 
 def _all_alike(maps: list[FeatureMaps]) -> bool:

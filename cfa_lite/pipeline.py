@@ -105,6 +105,12 @@ def raw_maps(
     n_threads: int,
 ) -> RawMaps:
     """The whole line: bands of images.read -> both maps, by fitted levels."""
-    maps = feature_maps(bands, size_px, backbone, n_threads)
+    return maps_of_features(feature_maps(bands, size_px, backbone, n_threads), levels, finish, background, size_px)
+
+
+def maps_of_features(
+    maps: FeatureMaps, levels: list[Level], finish: Finish, background: float, size_px: tuple[int, int]
+) -> RawMaps:
+    """Both maps of a picture from its feature maps."""
     distances = {level.key: distance_map(maps, level) for level in levels}
     return combine(distances, levels, finish, background, size_px)

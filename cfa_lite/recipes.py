@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,11 +42,13 @@ def learn(
         pooled = read_for_paper(given, network, store, n_threads, progress)
         learnt, report = _learn_paper(params, pooled, network.spec.sha256, n_threads, progress)
         return learnt, pooled.skipped, report
-    ingredients = fitting.Ingredients() if params["recipe"] == "adapted" else fitting.NO_ADAPTATION
+    ingredients = fitting.NO_ADAPTATION
+    if params["recipe"] == "adapted":
+        ingredients = fitting.Ingredients(without_atypical=not params["keep_atypical"])
     good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress)
-    fit = partial(
-        fitting.learn,
-        backbone_sha256=network.spec.sha256,
+    learnt = fitting.learn(
+        good,
+        network.spec.sha256,
         n_centers=params["n_centers"],
         shrinkage=params["shrinkage"],
         background=params["background_share"],
@@ -58,32 +57,7 @@ def learn(
         n_threads=n_threads,
         progress=progress,
     )
-    learnt, scores = fit(good)
-    if params["recipe"] == "adapted" and not params["keep_atypical"]:
-        learnt = _without_atypical(good, learnt, decision.far_out(scores), fit, params["background_share"])
     return learnt, good.skipped, []
-
-
-def _without_atypical(
-    good: GoodPictures[Seen],
-    learnt: Learnt,
-    out: np.ndarray,
-    fit: Callable[[GoodPictures[Seen]], tuple[Learnt, np.ndarray]],
-    background: float,
-) -> Learnt:
-    """Learn anew without pictures `out` (n,) bool, if there are any; they are named with their score."""
-    if not out.any():
-        return learnt
-    learnt, _ = fit(good.only(~out))
-    assert learnt.finish is not None
-    named: list[tuple[str, float]] = []
-    for i in np.flatnonzero(out):
-        distances = {level.key: pipeline.distance_map(good.kept[i].maps, level) for level in learnt.levels}
-        raw = pipeline.combine(distances, learnt.levels, learnt.finish, background, good.working_sizes_px[i])
-        named.append((os.path.basename(good.names[i]), raw.score / learnt.threshold))
-    named.sort(key=lambda entry: -entry[1])
-    atypical = [{"name": name, "score": score} for name, score in named]
-    return replace(learnt, training=learnt.training | {"atypical": atypical})
 
 
 def read(

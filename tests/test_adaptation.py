@@ -91,7 +91,7 @@ def test_rareness_counts_good_patches_in_powers_of_ten():
 def test_a_level_moves_only_if_made_up_defects_stand_out_more(good, monkeypatch):
     untrained = replace(fitting.Ingredients(), trained=False)
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "Ingredients", lambda: untrained)
+        patched.setattr(fitting, "Ingredients", lambda **given: untrained)
         start = CFA(n_centers=32, threads=2).fit(good[:8])
     blind = lambda level, patches, rng: adaptation.Trained(  # noqa: E731
         replace(level, weight=level.weight * 0, centers=level.centers * 0), 1.0, 0.0, 1.0
@@ -137,13 +137,13 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     maps[0, :8, :8] += 10
     distances = [{level.key: m for level in levels} for m in maps]
     good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [])
-    run = lambda which: fitting._finished(  # noqa: E731
-        replace(good, working_sizes_px=[(64, 64)] * len(which)), [distances[i] for i in which], levels, 0.25,
-        fitting.Ingredients(), 1, lambda *a: None,
-    )  # fmt: skip
-    finish, scores, peaks = run([0, 1, 2, 3])
-    without, _, _ = run([1, 2, 3])
+    finishing = fitting.Finishing(0.25, fitting.Ingredients(), 1, lambda *a: None)
+    run = lambda which: finishing.of(  # noqa: E731
+        replace(good, working_sizes_px=[(64, 64)] * len(which)), [distances[i] for i in which], levels
+    )
+    found = run([0, 1, 2, 3])
+    without = run([1, 2, 3]).finish
     own = pipeline.combine(distances[0], levels, without, 0.25, (64, 64))
-    assert scores[0] == pytest.approx(own.score, rel=1e-6)
-    assert peaks[0] == own.both.max()
-    assert scores[0] > pipeline.combine(distances[0], levels, finish, 0.25, (64, 64)).score + 0.1
+    assert found.scores[0] == pytest.approx(own.score, rel=1e-6)
+    assert found.peaks[0] == own.both.max()
+    assert found.scores[0] > pipeline.combine(distances[0], levels, found.finish, 0.25, (64, 64)).score + 0.1
