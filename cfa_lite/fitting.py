@@ -133,11 +133,13 @@ def _keep_what_helps(
     A made-up defect is on a picture that neither version has seen. It stands out by how few patches of held-back
     good pictures are as far away as its farthest one.
     """
+    defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
+    if not defects:  # they were painted on pictures that could not be used: nothing can be checked
+        return []
     trained = cross.train(fitted)
     keys = list(dict.fromkeys(key for key, _ in trained))
     after = {task: result.level for task, result in trained.items()}
     after_distances = cross.held_back(keys, after)
-    defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
 
     def peaks(defect: tuple[int, FeatureMaps, np.ndarray]) -> list[list[float]]:
         i, maps, mask = defect

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cfa_lite import CFA, adaptation, descriptor, fitting, load, memory_bank, pipeline
+from cfa_lite import CFA, adaptation, descriptor, fitting, load, memory_bank, pipeline, recipes
 from cfa_lite.good_pictures import GoodPictures
 from cfa_lite.level import Level, LevelKey
 
@@ -147,3 +147,16 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     assert found.scores[0] == pytest.approx(own.score, rel=1e-6)
     assert found.peaks[0] == own.both.max()
     assert found.scores[0] > pipeline.combine(distances[0], levels, found.finish, 0.25, (64, 64)).score + 0.1
+
+
+def test_made_up_defects_all_on_pictures_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):
+    """With more pictures than made-up defects, some get none."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    n_given = 10 * recipes.N_DEFECTS
+    given = [broken] * n_given
+    for place in (0, 1, 2):  # the first defect is on the tenth
+        given[place] = good[place]
+    model = CFA(n_centers=16, threads=2).fit(given)
+    assert model.training_["n_images"] == 3 and model.training_["moves"] == []
+    assert model.score_image(good[0]).verdict in ("OK", "NG")
