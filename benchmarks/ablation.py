@@ -25,7 +25,9 @@ BACKGROUND = 0.25
 
 
 def evenly(levels):
-    return [replace(lv, score_weight=float(lv.key.pooled)) for lv in levels]
+    """The same weight for each pooled level; they add up to 1, as the position means expect."""
+    n_pooled = sum(lv.key.pooled for lv in levels)
+    return [replace(lv, score_weight=lv.key.pooled / n_pooled) for lv in levels]
 
 
 def only(chosen):
