@@ -96,7 +96,7 @@ class Ablation:
             w, h = bands[0].size
             size_px = images.working_size((h, w), learnt.scale, pipeline.unit_px(self.network))
             maps = pipeline.feature_maps(bands, size_px, self.network)
-            distances = {level.key: pipeline.distance_map(maps, level) for level in learnt.levels}
+            distances = pipeline.distance_maps(maps, learnt.levels)
             raw = [pipeline.combine(distances, *how, size_px) for how in changed.values()]
             return [(r.score, self.test.shrunk(r.both, (h, w))) for r in raw]
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
-from . import descriptor, memory_bank, training
+from . import descriptor, grids, memory_bank, training
 from .arguments import LossSettings
 from .level import Level
 
@@ -97,8 +96,7 @@ def _moved(change: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarra
 
 def defective_patches(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Which patches (h*w,) of a level's grid a made-up defect's mask covers; at least one."""
-    h, w = grid
-    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize((w, h), Image.Resampling.BOX)).ravel()
+    share = grids.cell_means(mask, grid).ravel()
     return share >= min(_DEFECT_SHARE, float(share.max()))
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from . import adaptation, decision, pipeline, scoring, threads
+from . import adaptation, decision, grids, images, pipeline, scoring, threads
 from .cross_fit import CrossFit, Distances, Fitted
 from .errors import ImageError
 from .good_pictures import GoodPictures, Progress, provenance
 from .level import Finish, Learnt, Level
-from .pipeline import FeatureMaps, RawMaps
+from .pipeline import FeatureMaps
 
 WORKING_AREA_PX = 256 * 256
 
@@ -68,7 +69,7 @@ def learn(
     out = np.zeros(len(good.kept), bool)
     cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
     if ingredients.without_atypical:
-        out = decision.far_out(finishing.of(good, distances, _weighted(fitted, distances, ingredients)).scores)
+        out = decision.far_out(finishing.scores(good, distances, _weighted(fitted, distances, ingredients))[1])
         if out.any():
             good = good.only(~out)
             cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
@@ -81,27 +82,32 @@ def learn(
     for pooled, others in zip(distances, cross.held_back(unpooled, fitted)):
         pooled |= others
     levels = _weighted(fitted, distances, ingredients)
-    finished = finishing.of(good, distances, levels)
-    threshold = decision.limit(finished.scores)
-    training = provenance(good, finished.scores) | {"moves": moves}
+    finish, scores = finishing.scores(good, distances, levels)
+    threshold = decision.limit(scores)
+    training = provenance(good, scores) | {"moves": moves}
     if out.any():
-        raw = [
-            pipeline.maps_of_features(
-                every.kept[i].maps, levels, finished.finish, background, every.working_sizes_px[i]
-            ).score
-            for i in np.flatnonzero(out)
-        ]
-        named = [(os.path.basename(every.names[i]), score / threshold) for i, score in zip(np.flatnonzero(out), raw)]
-        training["atypical"] = [{"name": n, "score": score} for n, score in sorted(named, key=lambda one: -one[1])]
+        training["atypical"] = _named(every.only(out), levels, finish, background, threshold)
     return Learnt(
         levels=levels,
         threshold=threshold,
-        map_threshold=decision.limit(finished.peaks),
+        map_threshold=decision.limit(finishing.peaks(good, distances, levels, finish)),
         scale=good.scale,
         backbone_sha256=backbone_sha256,
         training=training,
-        finish=finished.finish,
+        finish=finish,
     )
+
+
+def _named(
+    out: GoodPictures[Seen], levels: list[Level], finish: Finish, background: float, threshold: float
+) -> list[dict[str, Any]]:
+    """Pictures that were left out with their score, the highest first."""
+    named = []
+    for seen, name, size_px in zip(out.kept, out.names, out.working_sizes_px):
+        distances = pipeline.distance_maps(seen.maps, levels)
+        score = float(pipeline.score_map(distances, levels, finish, background, size_px).max()) / threshold
+        named.append({"name": os.path.basename(name), "score": score})
+    return sorted(named, key=lambda entry: -entry["score"])
 
 
 def _start(
@@ -193,15 +199,6 @@ def _weighted(fitted: Fitted, distances: Distances, ingredients: Ingredients) ->
 
 
 @dataclass(frozen=True)
-class Finished:
-    """Position means, and score and map's peak (n,) of each held-back picture."""
-
-    finish: Finish
-    scores: np.ndarray
-    peaks: np.ndarray
-
-
-@dataclass(frozen=True)
 class Finishing:
     """What follows the distances of held-back pictures."""
 
@@ -210,38 +207,44 @@ class Finishing:
     n_threads: int
     progress: Progress
 
-    def of(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level]) -> Finished:
-        """A picture's own part is left out of the position means that its score uses.
+    def scores(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level]) -> tuple[Finish, np.ndarray]:
+        """Position means, and the score (n,) of each picture, which uses those without its own part.
 
         Maps are made twice, since those of thousands of pictures would fill the memory.
         """
         plain = Finish(self.ingredients.map_smoothing)
         sizes = good.working_sizes_px
-        grid = scoring.position_grid(sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2])
+        grid = scoring.position_grid(images.middle_size(sizes))
 
-        def raw(i: int) -> RawMaps:
-            return pipeline.combine(distances[i], levels, plain, self.background, sizes[i])
+        def score_map(i: int) -> np.ndarray:
+            return pipeline.score_map(distances[i], levels, plain, self.background, sizes[i])
 
-        def look(i: int) -> tuple[float, float, np.ndarray]:
-            both = raw(i)
-            return both.score, float(both.both.max()), scoring.cell_means(both.pooled, grid)
-
-        looked = []
-        for found in threads.ordered_map(look, range(len(sizes)), self.n_threads):
-            looked.append(found)
-            self.progress("checking", len(looked), len(sizes))
-        scores, peaks = (np.array([found[j] for found in looked]) for j in (0, 1))
         if not self.ingredients.position_mean:
-            return Finished(plain, scores, peaks)
-        cells = [found[2].astype(np.float64) for found in looked]
+            return plain, self._each(lambda i: float(score_map(i).max()), len(sizes))
+        cells = self._each(lambda i: grids.cell_means(score_map(i), grid).astype(np.float64), len(sizes))
         total = np.sum(cells, axis=0)
 
         def score(i: int) -> float:
             others = scoring.position_mean(total - cells[i], len(cells) - 1)
-            return float(scoring.remove_position_mean(raw(i).pooled, others).max())
+            return float(scoring.remove_position_mean(score_map(i), others).max())
 
-        scores = np.array(list(threads.ordered_map(score, range(len(sizes)), self.n_threads)))
-        return Finished(replace(plain, position_mean=scoring.position_mean(total, len(cells))), scores, peaks)
+        finish = replace(plain, position_mean=scoring.position_mean(total, len(cells)))
+        return finish, self._each(score, len(sizes))
+
+    def peaks(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
+        """Maximum (n,) of the map that is shown of each picture."""
+        sizes = good.working_sizes_px
+        return self._each(
+            lambda i: float(pipeline.shown_map(distances[i], levels, finish, self.background, sizes[i]).max()),
+            len(sizes),
+        )
+
+    def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
+        found = []
+        for one in threads.ordered_map(call, range(n), self.n_threads):
+            found.append(one)
+            self.progress("checking", len(found), n)
+        return np.array(found)
 
 
 def _all_alike(maps: list[FeatureMaps]) -> bool:

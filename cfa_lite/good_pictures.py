@@ -87,7 +87,7 @@ def read(
             skipped[i] = str(error)
     _check_count(len(given), skipped)
     scale = float(np.sqrt(framing.area_px / np.median([h * w for h, w in sizes.values()])))
-    middle = sorted(sizes.values(), key=lambda size: size[0] * size[1])[len(sizes) // 2]
+    middle = images.middle_size(sizes.values())
     working = {
         i: images.working_size(middle if framing.one_size else size, scale, framing.unit_px)
         for i, size in sizes.items()

@@ -182,6 +182,12 @@ def working_size(size_px: tuple[int, int], scale: float, unit_px: int) -> tuple[
     return h, w
 
 
+def middle_size(sizes_px: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The size whose area is in the middle; of an even number the larger."""
+    by_area = sorted(sizes_px, key=lambda size: size[0] * size[1])
+    return by_area[len(by_area) // 2]
+
+
 def to_pixels(bands: list[Image.Image], size_px: tuple[int, int]) -> np.ndarray:
     """Bands of `read`, resized (bilinear, antialiased) to `size_px`: float32 (3, h, w), 0 to 255."""
     h, w = size_px

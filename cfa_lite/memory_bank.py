@@ -191,14 +191,19 @@ def _seed(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.n
 
 
 def _means(points: np.ndarray, labels: np.ndarray, distance_sq: np.ndarray, n_clusters: int) -> np.ndarray:
-    sums = np.zeros((n_clusters, points.shape[1]))
-    counts = np.zeros(n_clusters, np.int64)
-    _kernels.add_to_clusters(points, labels, sums, counts)
+    sums, counts = _sums(points, labels, n_clusters)
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         farthest = np.argsort(-distance_sq, kind="stable")[: len(empty)]
         sums[empty], counts[empty] = points[farthest], 1
     return (sums / counts[:, None]).astype(np.float32)
+
+
+def _sums(points: np.ndarray, labels: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sum (n_clusters, d) float64 and number (n_clusters,) of each cluster's points."""
+    sums, counts = np.zeros((n_clusters, points.shape[1])), np.zeros(n_clusters, np.int64)
+    _kernels.add_to_clusters(points, labels, sums, counts)
+    return sums, counts
 
 
 def position_mean(descriptors: Iterable[np.ndarray]) -> np.ndarray:
@@ -245,8 +250,7 @@ def follow_members(centers: np.ndarray, descriptors: np.ndarray, members: np.nda
     rate : float, 0 to 1
         Share of the new in the average.
     """
-    sums, counts = np.zeros(centers.shape), np.zeros(len(centers), np.int64)
-    _kernels.add_to_clusters(descriptors, members, sums, counts)
+    sums, counts = _sums(descriptors, members, len(centers))
     has = counts > 0
     moved = centers.copy()
     moved[has] = (1 - rate) * centers[has] + rate * (sums[has] / counts[has, None])

@@ -68,6 +68,11 @@ def distance_map(maps: FeatureMaps, level: Level) -> np.ndarray:
     return np.sqrt(distance_sq).reshape(maps[level.key.divisor, level.key.output].shape[1:])
 
 
+def distance_maps(maps: FeatureMaps, levels: list[Level]) -> dict[LevelKey, np.ndarray]:
+    """Distance map of every level."""
+    return {level.key: distance_map(maps, level) for level in levels}
+
+
 def combine(
     distances: dict[LevelKey, np.ndarray],
     levels: list[Level],
@@ -76,6 +81,20 @@ def combine(
     size_px: tuple[int, int],
 ) -> RawMaps:
     """Both maps of a picture from its levels' distance maps."""
+    return RawMaps(
+        score_map(distances, levels, finish, background, size_px),
+        shown_map(distances, levels, finish, background, size_px),
+    )
+
+
+def score_map(
+    distances: dict[LevelKey, np.ndarray],
+    levels: list[Level],
+    finish: Finish,
+    background: float,
+    size_px: tuple[int, int],
+) -> np.ndarray:
+    """The map whose maximum is the picture's score, from its pooled levels' distance maps."""
     pooled = [level for level in levels if level.key.pooled]
     of_score = scoring.weighted_map(
         (distances[level.key] for level in pooled),
@@ -83,16 +102,25 @@ def combine(
         size_px,
         scoring.SMOOTHING_SHARE,
     )
-    both = scoring.weighted_map(  # as many levels with as without pooling
+    of_score = scoring.remove_background(of_score, background)
+    return of_score if finish.position_mean is None else scoring.remove_position_mean(of_score, finish.position_mean)
+
+
+def shown_map(
+    distances: dict[LevelKey, np.ndarray],
+    levels: list[Level],
+    finish: Finish,
+    background: float,
+    size_px: tuple[int, int],
+) -> np.ndarray:
+    """The map that is shown, from all levels' distance maps: as many with as without pooling."""
+    both = scoring.weighted_map(
         (distances[level.key] for level in levels),
         (1 / (level.distance_mean * len(levels)) for level in levels),
         size_px,
         finish.map_smoothing,
     )
-    of_score, both = (scoring.remove_background(m, background) for m in (of_score, both))
-    if finish.position_mean is not None:
-        of_score = scoring.remove_position_mean(of_score, finish.position_mean)
-    return RawMaps(of_score, both)
+    return scoring.remove_background(both, background)
 
 
 def raw_maps(
@@ -105,12 +133,5 @@ def raw_maps(
     n_threads: int,
 ) -> RawMaps:
     """The whole line: bands of images.read -> both maps, by fitted levels."""
-    return maps_of_features(feature_maps(bands, size_px, backbone, n_threads), levels, finish, background, size_px)
-
-
-def maps_of_features(
-    maps: FeatureMaps, levels: list[Level], finish: Finish, background: float, size_px: tuple[int, int]
-) -> RawMaps:
-    """Both maps of a picture from its feature maps."""
-    distances = {level.key: distance_map(maps, level) for level in levels}
+    distances = distance_maps(feature_maps(bands, size_px, backbone, n_threads), levels)
     return combine(distances, levels, finish, background, size_px)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
 
 from .grids import bilinear_matrix
 
@@ -78,12 +77,6 @@ def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:
     """Grid on which position means are held: a cell for every 8 x 8 pixels of the working size."""
     h, w = (max(1, side // _CELL_PX) for side in size_px)
     return h, w
-
-
-def cell_means(score_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Mean of a map in each cell of a grid over it: (h, w) float32."""
-    h, w = grid
-    return np.asarray(Image.fromarray(score_map).resize((w, h), Image.Resampling.BOX))
 
 
 def position_mean(sums: np.ndarray, n: int) -> np.ndarray:

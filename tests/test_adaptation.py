@@ -138,15 +138,18 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     distances = [{level.key: m for level in levels} for m in maps]
     good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [])
     finishing = fitting.Finishing(0.25, fitting.Ingredients(), 1, lambda *a: None)
-    run = lambda which: finishing.of(  # noqa: E731
-        replace(good, working_sizes_px=[(64, 64)] * len(which)), [distances[i] for i in which], levels
-    )
-    found = run([0, 1, 2, 3])
-    without = run([1, 2, 3]).finish
+
+    def run(which):
+        some = replace(good, working_sizes_px=[(64, 64)] * len(which)), [distances[i] for i in which], levels
+        finish, scores = finishing.scores(*some)
+        return finish, scores, finishing.peaks(*some, finish)
+
+    finish, scores, peaks = run([0, 1, 2, 3])
+    without, _, _ = run([1, 2, 3])
     own = pipeline.combine(distances[0], levels, without, 0.25, (64, 64))
-    assert found.scores[0] == pytest.approx(own.score, rel=1e-6)
-    assert found.peaks[0] == own.both.max()
-    assert found.scores[0] > pipeline.combine(distances[0], levels, found.finish, 0.25, (64, 64)).score + 0.1
+    assert scores[0] == pytest.approx(own.score, rel=1e-6)
+    assert peaks[0] == own.both.max()
+    assert scores[0] > pipeline.combine(distances[0], levels, finish, 0.25, (64, 64)).score + 0.1
 
 
 def test_made_up_defects_all_on_pictures_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):

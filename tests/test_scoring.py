@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cfa_lite import scoring
+from cfa_lite import grids, scoring
 
 
 @pytest.mark.parametrize("grids", [[(4, 6)], [(8, 12), (4, 6), (4, 6)], [(1, 1), (8, 3)], [(32, 48)]])
@@ -36,7 +36,7 @@ def test_position_means_are_shrunk_and_taken_off(rng):
         m[:16, :16] += 5
     grid = scoring.position_grid((32, 48))
     assert grid == (4, 6)
-    sums = np.sum([scoring.cell_means(m, grid).astype(np.float64) for m in maps], axis=0)
+    sums = np.sum([grids.cell_means(m, grid).astype(np.float64) for m in maps], axis=0)
     np.testing.assert_allclose(sums, np.sum(maps, axis=0).reshape(4, 8, 6, 8).mean(axis=(1, 3)), rtol=1e-5)
     mean = scoring.position_mean(sums, 3)
     np.testing.assert_allclose(mean.mean(), 0, atol=1e-6)
