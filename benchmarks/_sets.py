@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import _common
 import numpy as np
 from PIL import Image
 
@@ -14,14 +16,36 @@ MAX_TRAIN = 200
 MEASURES = ("image AUROC", "pixel AUROC", "AUPRO")
 
 
-def names(data: Path, given: str | None) -> list[str]:
-    """Sets to run: those given, comma-separated, or all that `data` holds."""
-    return given.split(",") if given else sorted(p.parent.parent.name for p in data.glob("*/train/good"))
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A parser of what every script on data sets takes."""
+    found = _common.parser(doc)
+    found.add_argument("data", type=Path, help="folder of the sets")
+    found.add_argument("--sets", type=lambda text: text.split(","), metavar="A,B", help="default: all")
+    found.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2], metavar="0,1,...")
+    found.add_argument("--evaluate", type=Path, metavar="PATH", help="default: DATA/../tools/evaluate.py")
+    return found
 
 
-def evaluate_module(data: Path, given: Path | None) -> ModuleType:
-    """evaluate.py, which measures independently of this project; by default that beside the data."""
-    path = given or data.resolve().parent / "tools" / "evaluate.py"
+def names(args: argparse.Namespace) -> list[str]:
+    """Sets to run: those given, or all that the data folder holds. Ends the script if one is not there."""
+    known = sorted(path.parent.parent.name for path in args.data.glob("*/train/good") if path.is_dir())
+    unknown = sorted(set(args.sets or []) - set(known))
+    if unknown or not known:
+        raise SystemExit(f"{args.data} has no set {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    return args.sets or known
+
+
+def evaluate_path(args: argparse.Namespace) -> Path:
+    """evaluate.py, which measures independently of this project. Ends the script if it is not there."""
+    path = args.evaluate or args.data.resolve().parent / "tools" / "evaluate.py"
+    if not path.is_file():
+        raise SystemExit(f"{path} does not exist; give --evaluate")
+    return path
+
+
+def evaluate_module(args: argparse.Namespace) -> ModuleType:
+    """evaluate.py as a module, for its measures."""
+    path = evaluate_path(args)
     spec = importlib.util.spec_from_file_location("evaluate", path)
     assert spec and spec.loader, path
     module = importlib.util.module_from_spec(spec)
@@ -68,3 +92,8 @@ class TestSet:
             masks, stacked = self.masks[at], np.stack([m for m in maps if m is not None])
             found[1:] = [self._evaluate.auroc(masks, stacked), self._evaluate.aupro(masks, stacked)]
         return np.array(found)
+
+
+def show(values: np.ndarray) -> str:
+    """Three measures in a cell of a table."""
+    return " / ".join("-" if np.isnan(v) else f"{v:.3f}" for v in values)

@@ -10,7 +10,6 @@ of the difference of a set, in the mean over sets. Recipe `paper` is in benchmar
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import _common
 import _sets
@@ -105,19 +104,15 @@ class Ablation:
 
 
 def main():
-    parser = _common.parser(__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", help="comma-separated; default: all")
-    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2])
+    parser = _sets.parser(__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--backbone", default="lite0")
-    parser.add_argument("--evaluate", type=Path, help="default: DATA/../tools/evaluate.py")
     args = parser.parse_args()
-    evaluate = _sets.evaluate_module(args.data, args.evaluate)
+    evaluate = _sets.evaluate_module(args)
     network = Backbone(find_spec(args.backbone))
     _common.print_machine(args.threads)
     by_set = {}
-    for name in _sets.names(args.data, args.sets):
+    for name in _sets.names(args):
         with threads.serial_blas(), FeatureStore(2000) as store:
             ablation = Ablation(args.data / name, network, args.threads, evaluate, store)
             by_set[name] = np.array([ablation.run(seed) for seed in args.seeds])  # (seeds, rows, measures)

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import _common
+import _sets
 import numpy as np
 
 MEASURES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
@@ -35,22 +36,11 @@ def main() -> None:
     if "--" in ours:  # argparse would mix what follows it with the positional arguments
         fit_options = ours[ours.index("--") + 1 :]
         ours = ours[: ours.index("--")]
-    parser = _common.parser(__doc__)
-    parser.add_argument("data_folder", type=Path)
-    parser.add_argument("--sets", type=lambda text: text.split(","), metavar="A,B", help="default: all")
-    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2], metavar="0,1,...")
-    parser.add_argument("--evaluate", type=Path, metavar="PATH", help="default: DATA_FOLDER/../tools/evaluate.py")
-    args = parser.parse_args(ours)
-    evaluate = args.evaluate or args.data_folder.resolve().parent / "tools" / "evaluate.py"
-    if not evaluate.is_file():
-        parser.error(f"{evaluate} does not exist; give --evaluate")
-    known = sorted(path.parent.parent.name for path in args.data_folder.glob("*/train/good") if path.is_dir())
-    unknown = sorted(set(args.sets or []) - set(known))
-    if unknown or not known:
-        parser.error(f"{args.data_folder} has no set {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    args = _sets.parser(__doc__).parse_args(ours)
+    evaluate = _sets.evaluate_path(args)
     records = {
-        name: [run(evaluate, args.data_folder / name, ["--seed", str(seed), *fit_options]) for seed in args.seeds]
-        for name in args.sets or known
+        name: [run(evaluate, args.data / name, ["--seed", str(seed), *fit_options]) for seed in args.seeds]
+        for name in _sets.names(args)
     }
     _common.print_machine("as given for fit, all cores else" if "--threads" in fit_options else "all cores")
     print(f"fit        seeds {', '.join(map(str, args.seeds))}; options: {' '.join(fit_options) or 'none'}\n")

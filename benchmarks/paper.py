@@ -10,7 +10,6 @@ nothing is chosen by it. Measures are those of evaluate.py, on maps and masks at
 """
 
 import time
-from pathlib import Path
 
 import _common
 import _sets
@@ -76,21 +75,17 @@ def run(root, network, bank, seed, args, evaluate):
 
 
 def main():
-    parser = _common.parser(__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", help="comma-separated; default: all")
-    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2])
+    parser = _sets.parser(__doc__)
     parser.add_argument("--banks", default="position_mean,kmeans_ema")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--evaluate", type=Path, help="default: DATA/../tools/evaluate.py")
     args = parser.parse_args()
-    evaluate = _sets.evaluate_module(args.data, args.evaluate)
+    evaluate = _sets.evaluate_module(args)
     network = Backbone(find_spec("lite0"))
     _common.print_machine(args.threads)
     print("\nimage AUROC / pixel AUROC / AUPRO, mean over seeds " + ", ".join(map(str, args.seeds)) + "\n")
     with threads.serial_blas():
-        for name in _sets.names(args.data, args.sets):
+        for name in _sets.names(args):
             for bank in args.banks.split(","):
                 found = [run(args.data / name, network, bank, seed, args, evaluate) for seed in args.seeds]
                 print_rows(name, bank, found[0][0], np.stack([measures for _, measures in found]))
@@ -101,14 +96,10 @@ def print_rows(name, bank, epochs, measures):
     print(f"\n| {name}, {bank} | {columns} (last) | best on test | spread of last |\n|{'---|' * (len(epochs) + 3)}")
     for certainty in (1, 0):
         by_epoch = measures[:, :, certainty]
-        cells = [show(by_epoch[:, i].mean(axis=0)) for i in range(len(epochs))]
-        cells.append(show(by_epoch.max(axis=1).mean(axis=0)))
-        cells.append(show(np.ptp(by_epoch[:, -1], axis=0)))
+        cells = [_sets.show(by_epoch[:, i].mean(axis=0)) for i in range(len(epochs))]
+        cells.append(_sets.show(by_epoch.max(axis=1).mean(axis=0)))
+        cells.append(_sets.show(np.ptp(by_epoch[:, -1], axis=0)))
         print(f"| certainty {'on' if certainty else 'off'} | {' | '.join(cells)} |", flush=True)
-
-
-def show(values):
-    return " / ".join("-" if np.isnan(v) else f"{v:.3f}" for v in values)
 
 
 if __name__ == "__main__":

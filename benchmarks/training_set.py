@@ -10,8 +10,6 @@ without `keep_atypical`, and how many good and defective pictures were left out.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import _common
 import _sets
 import numpy as np
@@ -41,7 +39,10 @@ def few(root, test, numbers, seeds, threads):
             chosen = np.random.default_rng(seed).permutation(len(given))[:n]
             model = CFA(seed=seed, threads=threads).fit([given[i] for i in sorted(chosen)])
             found.append(PartOfTest(test, np.ones(len(test.paths), bool)).measure(model))
-        print(f"| {root.name} | {n} | {show(np.mean(found, axis=0))} | {show(np.ptp(found, axis=0))} |", flush=True)
+        print(
+            f"| {root.name} | {n} | {_sets.show(np.mean(found, axis=0))} | {_sets.show(np.ptp(found, axis=0))} |",
+            flush=True,
+        )
 
 
 def dirty(root, test, shares, seeds, threads):
@@ -63,27 +64,19 @@ def dirty(root, test, shares, seeds, threads):
             names = {path.name for path in bad}
             named = [entry["name"] in names for entry in default.training_.get("atypical", [])]
             left_out += [named.count(False), named.count(True)]
-        cells = [show(m) for m in np.mean(found, axis=0)]
+        cells = [_sets.show(m) for m in np.mean(found, axis=0)]
         print(f"| {root.name} | {n} of {n + len(given)} | {' | '.join(cells)} |"
               f" {left_out[0]} good, {left_out[1]} of {n * len(seeds)} |", flush=True)  # fmt: skip
 
 
-def show(values):
-    return " / ".join("-" if np.isnan(v) else f"{v:.3f}" for v in values)
-
-
 def main():
-    parser = _common.parser(__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", help="comma-separated; default: all")
-    parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2])
+    parser = _sets.parser(__doc__)
     parser.add_argument("--few", type=_common.numbers)
     parser.add_argument("--dirty", type=lambda text: [float(part) for part in text.split(",")])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--evaluate", type=Path, help="default: DATA/../tools/evaluate.py")
     args = parser.parse_args()
-    evaluate = _sets.evaluate_module(args.data, args.evaluate)
-    sets = {name: _sets.TestSet(args.data / name, evaluate) for name in _sets.names(args.data, args.sets)}
+    evaluate = _sets.evaluate_module(args)
+    sets = {name: _sets.TestSet(args.data / name, evaluate) for name in _sets.names(args)}
     _common.print_machine(args.threads)
     if args.few:
         print("\n| set | good pictures | mean | spread over seeds |\n|---|---|---|---|")
