@@ -45,6 +45,7 @@ def pooled_map(levels, finish):  # unpooled levels have no weight in the score
 
 
 NONE = Finish(scoring.SMOOTHING_SHARE)
+NOT_BROUGHT = ("none", "map not brought to the score")
 # name: (descriptors trained, change of levels and finish, share of the background removed)
 ROWS = {
     "adapted": (True, lambda levels, finish: (levels, finish), BACKGROUND),
@@ -57,6 +58,7 @@ ROWS = {
         lambda levels, finish: (levels, replace(finish, map_smoothing=scoring.SMOOTHING_SHARE)),
         BACKGROUND,
     ),
+    "map not brought to the score": (True, lambda levels, finish: (levels, finish), BACKGROUND),
     "background left": (True, lambda levels, finish: (levels, finish), 0.0),
     "half the background off": (True, lambda levels, finish: (levels, finish), 0.5),
     "working size alone": (True, only(lambda lv: lv.key.divisor == 1), BACKGROUND),
@@ -80,8 +82,8 @@ class Ablation:
         for trained in (True, False):
             learnt = fitting.learn(
                 good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
-                ingredients=fitting.Ingredients(without_atypical=False, trained=trained), seed=seed, n_threads=self.n_threads, progress=quiet,
-            )  # fmt: skip
+                ingredients=fitting.Ingredients(without_atypical=False, trained=trained), promise=fitting.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
+            ).learnt  # fmt: skip
             rows = {name: row[1:] for name, row in ROWS.items() if row[0] == trained}
             found |= self.measure(learnt, rows)
         return np.array([found[name] for name in ROWS])
@@ -94,10 +96,18 @@ class Ablation:
             bands = images.read(path)
             w, h = bands[0].size
             size_px = images.working_size((h, w), learnt.scale, pipeline.unit_px(self.network))
-            maps = pipeline.feature_maps(bands, size_px, self.network)
+            maps = pipeline.maps_of_pixels(pipeline.to_pixels(bands, size_px), self.network)
             distances = pipeline.distance_maps(maps, learnt.levels)
-            raw = [pipeline.combine(distances, *how, size_px) for how in changed.values()]
-            return [(r.score, self.test.shrunk(r.both, (h, w))) for r in raw]
+
+            def answer(name, how):
+                if name not in NOT_BROUGHT:
+                    raw = pipeline.combine(distances, *how, size_px)
+                    return float(raw.max()), raw
+                score = pipeline.score_map(distances, *how, size_px).max()
+                return float(score), pipeline.shown_map(distances, *how, size_px)
+
+            answers = [answer(name, how) for name, how in changed.items()]
+            return [(score, self.test.shrunk(shown, (h, w))) for score, shown in answers]
 
         by_row = zip(*threads.ordered_map(one, self.test.paths, self.n_threads))
         return {name: self.test.measures(*zip(*results)) for name, results in zip(changed, by_row)}

@@ -55,12 +55,14 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
     network = Backbone(find_spec("lite0"))
 
     def one(i: int) -> pipeline.FeatureMaps:
-        return pipeline.feature_maps(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX, network)
+        return pipeline.maps_of_pixels(
+            pipeline.to_pixels(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX), network
+        )
 
     maps = list(threads.ordered_map(one, range(n_pictures), n_threads))
     keys = [key for key in pipeline.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
     made = []
-    for rows, _ in cross_fit.sample(maps, keys, 0, n_threads).values():
+    for rows, _ in cross_fit.sample(maps, keys, None, 0, n_threads).values():
         rows = np.random.default_rng(0).permutation(rows)[:n_points]
         made.append(descriptor.describe(rows, *descriptor.shrunk_whitening(rows, SHRINKAGE)))
     return made

@@ -146,7 +146,7 @@ def stages(model: CFA, line: list[Path], n_rounds: int) -> None:
         )
         for stage, seconds in spent.items():
             taken.setdefault(stage, []).append(seconds)
-        return raw.score / model.threshold_
+        return float((raw / np.float32(model.threshold_)).max())
 
     with threads.serial_blas():  # entered once here, once a picture in score_image
         for path in line[:2]:

@@ -29,7 +29,7 @@ class PaperSet(_sets.TestSet):
     def __init__(self, root, network, size_px, n_threads, evaluate):
         super().__init__(root, evaluate)
         self.size_px, self.n_threads = size_px, n_threads
-        read = lambda p: paper.pooled_maps(images.read(p), size_px, network)  # noqa: E731
+        read = lambda p: paper.pooled_maps(images.to_pixels(images.read(p), size_px), network)  # noqa: E731
         self.pooled = list(threads.ordered_map(read, self.paths, n_threads))
 
     def measure(self, model):
@@ -41,7 +41,7 @@ class PaperSet(_sets.TestSet):
                 paper.map_of_distances(distance_sq, pooled[0].shape[1:], certainty, self.size_px)
                 for certainty in (False, True)
             ]
-            return [(r.score, self.shrunk(r.both)) for r in raw]
+            return [(float(r.max()), self.shrunk(r)) for r in raw]
 
         return np.array(
             [self.measures(*zip(*one)) for one in zip(*threads.ordered_map(one, self.pooled, self.n_threads))]
@@ -64,7 +64,14 @@ def run(root, network, bank, seed, args, evaluate):
 
     start = time.perf_counter()
     settings = PaperSettings(bank=bank, epochs=args.epochs)
-    options = dict(seed=seed, n_threads=args.threads, progress=lambda *a: None, after_epoch=after_epoch)
+    options = dict(
+        groups=np.arange(len(good.kept)),
+        area=None,
+        seed=seed,
+        n_threads=args.threads,
+        progress=lambda *a: None,
+        after_epoch=after_epoch,
+    )
     fit = paper.learn(good.kept, size_px, settings, **options)
     last = fit.report[-1]
     print(f"<!-- {root.name} {bank} seed {seed}: {time.perf_counter() - start:.0f} s; active attraction and repulsion"

@@ -40,6 +40,8 @@ def main():
             good.kept,
             good.working_sizes_px[0],
             PaperSettings(epochs=args.epochs),
+            groups=np.arange(len(good.kept)),
+            area=None,
             seed=0,
             n_threads=args.threads,
             progress=lambda *a: None,

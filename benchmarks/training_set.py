@@ -5,7 +5,7 @@
 
 --few: fits on so many good pictures, drawn by the seed. --dirty: such a share of the set's own test defects is mixed
 among the good pictures and taken out of the test; a row shows the clean fit on the same test, the dirty fit with and
-without `keep_atypical`, and how many good and defective pictures were left out. Measures are those of evaluate.py.
+without `atypical="keep"`, and how many good and defective pictures were left out. Measures are those of evaluate.py.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def dirty(root, test, shares, seeds, threads):
             part = PartOfTest(test, rest)
             bad = [test.paths[i] for i in mixed]
             clean = CFA(seed=seed, threads=threads).fit(given)
-            kept = CFA(seed=seed, threads=threads, keep_atypical=True).fit(given + bad)
+            kept = CFA(seed=seed, threads=threads, atypical="keep").fit(given + bad)
             default = CFA(seed=seed, threads=threads).fit(given + bad)
             found.append([part.measure(model) for model in (clean, kept, default)])
             names = {path.name for path in bad}

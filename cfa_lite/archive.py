@@ -16,16 +16,17 @@ import numpy as np
 from . import files
 from .errors import ArchiveError
 
-FORMAT = 2
+FORMAT = 3
 _META = "model.json"
 _MAX_META_BYTES = 1 << 20
 _MAX_ARRAY_BYTES = 1 << 28
 _HEADER_BYTES = 1 << 12  # no .npy header of ours is longer
+_DTYPES = ("<f4", "|u1")
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every member: the same fit gives the same bytes
 
 
 def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write `meta` (JSON types only) and float32 `arrays` to `path`, whole or not at all.
+    """Write `meta` (JSON types only) and `arrays` (float32 or uint8) to `path`, whole or not at all.
 
     Raises
     ------
@@ -36,9 +37,14 @@ def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.nd
     declared = {}
     for name, array in arrays.items():
         buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(array, "<f4"), version=(1, 0), allow_pickle=False)
+        kind = _DTYPES[array.dtype.itemsize == 1]
+        np.lib.format.write_array(buffer, np.ascontiguousarray(array, kind), version=(1, 0), allow_pickle=False)
         members[f"{name}.npy"] = buffer.getvalue()
-        declared[name] = {"shape": list(array.shape), "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+        declared[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        }
     text = json.dumps({"format": FORMAT, **meta, "arrays": declared}, indent=1, allow_nan=False)
     try:
         with files.whole_file(path, durable=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -111,6 +117,8 @@ def _check_meta(path: Path, meta: Any) -> None:
         raise ValueError(f"{_META} names no arrays")
     for name, entry in arrays.items():
         shape = entry["shape"]
+        if entry["dtype"] not in _DTYPES:
+            raise ValueError(f"array {name!r} has dtype {entry['dtype']!r}")
         if not all(isinstance(n, int) and 1 <= n <= 1 << 20 for n in shape) or 4 * math.prod(shape) > _MAX_ARRAY_BYTES:
             raise ValueError(f"array {name!r} has shape {shape}")
 
@@ -124,9 +132,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, entry: dict[str, Any
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise ValueError(f"array {info.filename!r} has another .npy version than 1.0")
     found, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if found != shape or fortran_order or dtype != np.dtype("<f4"):
-        raise ValueError(f"array {info.filename!r} is {dtype} {found}, not float32 {shape}")
-    values = np.frombuffer(data, "<f4", offset=buffer.tell())
+    if found != shape or fortran_order or dtype != np.dtype(entry["dtype"]):
+        raise ValueError(f"array {info.filename!r} is {dtype} {found}, not {entry['dtype']} {shape}")
+    values = np.frombuffer(data, dtype, offset=buffer.tell())
     if values.size != math.prod(shape) or not np.isfinite(values).all():
         raise ValueError(f"array {info.filename!r} is cut short or not finite")
-    return values.reshape(shape).astype(np.float32)
+    return values.reshape(shape).astype(dtype.newbyteorder("="))

@@ -13,6 +13,7 @@ from . import threads
 
 RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
+ATYPICAL = ("count", "keep", "drop")
 
 # Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
 _WHOLE = {
@@ -23,7 +24,9 @@ _REAL = {
     "shrinkage": (0, math.inf, False), "background_share": (0, 1, True), "radius": (0, math.inf, False),
     "margin": (0, math.inf, True), "nu": (0, math.inf, False), "learning_rate": (0, math.inf, False),
     "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True), "max_memory": (0, math.inf, True),
+    "limit_margin": (0, math.inf, True), "min_area": (0, math.inf, True), "mm_per_pixel": (0, math.inf, False),
 }  # fmt: skip
+RATES = ("false_alarm_rate", "unsure_rate")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def check(params: Mapping[str, Any]) -> int:
     ValueError
         If one is out of its range; the message names it, its value and the range.
     """
-    for name, known in (("recipe", RECIPES), ("bank", BANKS)):
+    for name, known in (("recipe", RECIPES), ("bank", BANKS), ("atypical", ATYPICAL)):
         if params[name] not in known:
             raise ValueError(f"{name}={params[name]!r}: give one of {', '.join(map(repr, known))}")
     for name, lowest in _WHOLE.items():
@@ -75,13 +78,36 @@ def check(params: Mapping[str, Any]) -> int:
             raise ValueError(f"{name}={value!r}: give a whole number of at least {lowest}")
     for name, (low, high, closed) in _REAL.items():
         value = params[name]
+        if name == "mm_per_pixel" and value is None:
+            continue
         inside = isinstance(value, int | float | np.number) and math.isfinite(value) and low <= value <= high
         if not inside or (value == low and not closed):
             upper = "" if high == math.inf else f" to {high}"
             raise ValueError(f"{name}={value!r}: give a number {'from' if closed else 'above'} {low}{upper}")
-    for name in ("keep_atypical", "bank_follows", "certainty"):
+    check_rates(params["false_alarm_rate"], params["unsure_rate"])
+    if not (params["group_by"] is None or isinstance(params["group_by"], str)):
+        raise ValueError(f"group_by={params['group_by']!r}: give a regular expression as text, or None")
+    for name in ("bank_follows", "certainty"):
         if not isinstance(params[name], bool | np.bool_):
             raise ValueError(f"{name}={params[name]!r}: give True or False")
     if params["bank_follows"] and params["bank"] != "kmeans_ema":
         raise ValueError("bank_follows=True goes with bank='kmeans_ema'; the position means never move")
     return threads.resolve(params["threads"])
+
+
+def check_rates(false_alarm_rate: float, unsure_rate: float) -> None:
+    """Check both rates.
+
+    Raises
+    ------
+    ValueError
+        If one is not between 0 and 1, or that of UNSURE is the smaller one.
+    """
+    for name, value in zip(RATES, (false_alarm_rate, unsure_rate)):
+        if not isinstance(value, int | float | np.number) or not 0 < value < 1:
+            raise ValueError(f"{name}={value!r}: give a number above 0 and below 1, such as 0.01")
+    if unsure_rate < false_alarm_rate:
+        raise ValueError(
+            f"unsure_rate={unsure_rate!r}: give at least false_alarm_rate={false_alarm_rate!r}; the lower limit has the"
+            " higher rate"
+        )

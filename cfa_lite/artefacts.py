@@ -9,9 +9,11 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from PIL import Image
 
 from . import files
@@ -42,10 +44,14 @@ def header(fmt: str) -> str:
 
 
 def row(result: ScoreResult, fmt: str) -> str:
-    """One result as one line of format `fmt`; what is not a number is left empty (CSV) or null (JSON)."""
-    values: dict[str, str | float | None] = dict(result.to_dict())
-    values["seconds"] = round(result.seconds, 6)
+    """One result as one line of format `fmt`; what is not a number is left empty (CSV) or null (JSON).
+
+    JSON lines have a field more: the regions.
+    """
+    values = result.to_dict() | {"seconds": round(result.seconds, 6)}
     values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+    if fmt == "jsonl":
+        values["regions"] = [asdict(region) for region in result.regions]
     return json.dumps(values, ensure_ascii=False) + "\n" if fmt == "jsonl" else _csv_line(values.values())
 
 
@@ -113,6 +119,12 @@ def write_text(text: str, path: str | os.PathLike) -> None:
 def write_map(result: ScoreResult, path: Path) -> None:
     """Write a picture's map at the picture's own size: 32-bit float TIFF, 1.0 is the limit."""
     write_image(Image.fromarray(result.full_map()), path)
+
+
+def write_mask(result: ScoreResult, path: Path) -> None:
+    """Write where a picture's regions are, at the picture's own size: 8-bit PNG, 255 inside and 0 outside."""
+    h, w = result.picture_size_px
+    write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path)
 
 
 def output_names(pictures: Sequence[PictureFile]) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import adaptation, decision, descriptor, memory_bank, pipeline, threads
+from .area import Area
 from .good_pictures import Progress
 from .level import Level, LevelKey
 from .patches import sample_positions
@@ -29,20 +30,33 @@ class CrossFit:
     Parameters
     ----------
     maps : list of FeatureMaps, one a picture
+    groups : ndarray (n,) of int
+        Pictures of one group are held back together.
+    area : Area or None
+        What counts.
     seed, n_threads : int
     progress : callable (phase, done, total)
     """
 
-    def __init__(self, maps: list[FeatureMaps], seed: int, n_threads: int, progress: Progress):
+    def __init__(
+        self,
+        maps: list[FeatureMaps],
+        groups: np.ndarray,
+        area: Area | None,
+        seed: int,
+        n_threads: int,
+        progress: Progress,
+    ):
         self.maps = maps
         self.keys = pipeline.level_keys(len(maps[0]) // len(pipeline.DIVISORS))
-        self.fold_of = decision.folds(len(maps), np.random.default_rng([seed, _FOLDS]))
+        self.fold_of = decision.folds(groups, np.random.default_rng([seed, _FOLDS]))
+        self._area = area
         self._seed, self._n_threads, self._progress = seed, n_threads, progress
         self._samples: dict[LevelKey, tuple[np.ndarray, np.ndarray]] = {}
 
     def start(self, keys: Sequence[LevelKey], n_centers: int, shrinkage: float) -> Fitted:
         """Each level's shrunk whitening with its K-means bank, for all folds."""
-        self._samples |= sample(self.maps, keys, self._seed, self._n_threads)
+        self._samples |= sample(self.maps, keys, self._area, self._seed, self._n_threads)
 
         def one(task: tuple[LevelKey, int]) -> Level:
             key, fold = task
@@ -67,9 +81,20 @@ class CrossFit:
         """Distance maps of each picture by levels that have not seen it."""
 
         def one(i: int) -> dict[LevelKey, np.ndarray]:
-            return {key: pipeline.distance_map(self.maps[i], fitted[key, self.fold_of[i]]) for key in keys}
+            maps, fold = self.maps[i], self.fold_of[i]
+            return {key: pipeline.distance_map(maps, fitted[key, fold], self.counts(maps, key)) for key in keys}
 
         return list(threads.ordered_map(one, range(len(self.maps)), self._n_threads))
+
+    def counts(self, maps: FeatureMaps, key: LevelKey) -> np.ndarray | None:
+        """Patches (h*w,) bool of a level that count; None if all do."""
+        return pipeline.counts_of(maps, key, self._area)
+
+    def values(self, distances: Distances, key: LevelKey) -> np.ndarray:
+        """All distances of a level's patches that count."""
+        if self._area is None:
+            return np.concatenate([d[key].ravel() for d in distances])
+        return np.concatenate([d[key].ravel()[self.counts(maps, key)] for d, maps in zip(distances, self.maps)])
 
     def _rows(self, key: LevelKey, fold: int) -> np.ndarray:
         rows, owner = self._samples[key]
@@ -86,7 +111,7 @@ class CrossFit:
 
 
 def sample(
-    maps: list[FeatureMaps], keys: Sequence[LevelKey], seed: int, n_threads: int
+    maps: list[FeatureMaps], keys: Sequence[LevelKey], area: Area | None, seed: int, n_threads: int
 ) -> dict[LevelKey, tuple[np.ndarray, np.ndarray]]:
     """Patch features (n, c) to learn from at each level, and the picture (n,) that each is of.
 
@@ -95,8 +120,10 @@ def sample(
 
     def sample_one(key: LevelKey) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, _POSITIONS, key.divisor, key.output])
-        grids = [m[key.divisor, key.output].shape[1:] for m in maps]
-        positions = sample_positions(grids, N_PATCHES, rng)
+        n_positions = [m[key.divisor, key.output][0].size for m in maps]
+        counts = [pipeline.counts_of(m, key, area) for m in maps]
+        candidates = [np.arange(n) if c is None else np.flatnonzero(c) for n, c in zip(n_positions, counts)]
+        positions = sample_positions(candidates, N_PATCHES, rng)
         rows = [pipeline.level_patches(m, key)[p] for m, p in zip(maps, positions)]
         owner = np.repeat(np.arange(len(maps)), [len(p) for p in positions])
         return np.concatenate(rows), owner

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from . import adaptation, decision, grids, images, pipeline, scoring, threads
+from . import adaptation, decision, duplicates, grids, images, pipeline, scoring, threads
 from .cross_fit import CrossFit, Distances, Fitted
 from .errors import ImageError
-from .good_pictures import GoodPictures, Progress, provenance
-from .level import Finish, Learnt, Level
+from .good_pictures import N_UNLIKE, GoodPictures, Progress, provenance
+from .level import Finish, Fit, HeldBack, Learnt, Level
 from .pipeline import FeatureMaps
 
 WORKING_AREA_PX = 256 * 256
@@ -41,6 +41,17 @@ class Ingredients:
 NO_ADAPTATION = Ingredients(False, False, False, False, scoring.SMOOTHING_SHARE)
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What the limits are to promise, and which pictures vouch for it: arguments of `CFA`."""
+
+    false_alarm_rate: float = 0.01
+    unsure_rate: float = 0.05
+    margin: float = 0.0
+    group_by: str | None = None
+    count_atypical: bool = True
+
+
 def learn(
     good: GoodPictures[Seen],
     backbone_sha256: str,
@@ -49,10 +60,11 @@ def learn(
     shrinkage: float,
     background: float,
     ingredients: Ingredients,
+    promise: Promise,
     seed: int,
     n_threads: int,
     progress: Progress,
-) -> Learnt:
+) -> Fit:
     """Fit every level on all pictures, and on all but each fold to score that fold.
 
     Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything that has
@@ -66,13 +78,14 @@ def learn(
     """
     finishing = Finishing(background, ingredients, n_threads, progress)
     every = good
+    groups_of_all = groups = _groups(good, promise.group_by)
     out = np.zeros(len(good.kept), bool)
-    cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
+    cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
     if ingredients.without_atypical:
-        out = decision.far_out(finishing.scores(good, distances, _weighted(fitted, distances, ingredients))[1])
+        out = decision.far_out(finishing.scores(good, distances, _weighted(cross, fitted, distances, ingredients))[1])
         if out.any():
-            good = good.only(~out)
-            cross, fitted, distances = _start(good, n_centers, shrinkage, seed, n_threads, progress)
+            good, groups = good.only(~out), groups[~out]
+            cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
     moves: list[dict[str, Any]] = []
     if ingredients.trained:
         # Training helps the picture's score and costs the map a little: unpooled levels stay as they start.
@@ -81,37 +94,56 @@ def learn(
     fitted |= cross.start(unpooled, n_centers, shrinkage)
     for pooled, others in zip(distances, cross.held_back(unpooled, fitted)):
         pooled |= others
-    levels = _weighted(fitted, distances, ingredients)
+    levels = _weighted(cross, fitted, distances, ingredients)
     finish, scores = finishing.scores(good, distances, levels)
-    threshold = decision.limit(scores)
+    finish = replace(finish, map_unit=float(finishing.peaks(good, distances, levels, finish).mean() / scores.mean()))
+    left_out = _left_out(every.only(out), levels, finish, background)
+    unlike = left_out + [
+        finishing.held_back(good, distances, levels, finish, float(scores[i]), i)
+        for i in np.argsort(-scores, kind="stable")[:N_UNLIKE]
+    ]
     training = provenance(good, scores) | {"moves": moves}
-    if out.any():
-        training["atypical"] = _named(every.only(out), levels, finish, background, threshold)
-    return Learnt(
+    training["atypical"] = [{"name": os.path.basename(h.name), "raw_score": float(h.raw_map.max())} for h in left_out]
+    if promise.count_atypical and left_out:
+        # They are not learnt from; but what is promised is promised of all good pictures.
+        scores = np.concatenate([scores, [float(h.raw_map.max()) for h in left_out]])
+        groups = np.concatenate([groups, groups_of_all[out]])
+    learnt = Learnt(
         levels=levels,
-        threshold=threshold,
-        map_threshold=decision.limit(finishing.peaks(good, distances, levels, finish)),
+        limits=decision.limits(
+            scores, groups, promise.false_alarm_rate, promise.unsure_rate, promise.margin, source="fit"
+        ),
+        good_scores=scores.astype(np.float32),
+        good_groups=groups,
         scale=good.scale,
         backbone_sha256=backbone_sha256,
         training=training,
         finish=finish,
+        area=good.area,
     )
+    return Fit(learnt, unlike, every.skipped)
 
 
-def _named(
-    out: GoodPictures[Seen], levels: list[Level], finish: Finish, background: float, threshold: float
-) -> list[dict[str, Any]]:
-    """Pictures that were left out with their score, the highest first."""
-    named = []
-    for seen, name, size_px in zip(out.kept, out.names, out.working_sizes_px):
-        distances = pipeline.distance_maps(seen.maps, levels)
-        score = float(pipeline.score_map(distances, levels, finish, background, size_px).max()) / threshold
-        named.append({"name": os.path.basename(name), "score": score})
-    return sorted(named, key=lambda entry: -entry["score"])
+def _groups(good: GoodPictures[Seen], pattern: str | None) -> np.ndarray:
+    """Groups (n,) of pictures that cannot vouch for one another, by their names if asked, and by what they show."""
+    by_name = None if pattern is None else duplicates.groups_by_name(good.names, pattern)
+    coarsest = max(good.kept[0].maps)  # lowest scale, last output
+    return duplicates.groups([seen.maps[coarsest] for seen in good.kept], by_name)
+
+
+def _left_out(out: GoodPictures[Seen], levels: list[Level], finish: Finish, background: float) -> list[HeldBack]:
+    """Pictures that were left out, as seen by what was learnt without them, the highest score first."""
+    found = []
+    for i, seen in enumerate(out.kept):
+        distances = pipeline.distance_maps(seen.maps, levels, out.area)
+        raw = pipeline.combine(distances, levels, finish, background, out.working_sizes_px[i], out.area)
+        found.append(HeldBack(out.names[i], out.sizes_px[i], raw))
+    return sorted(found, key=lambda one: -one.raw_map.max())
 
 
 def _start(
     good: GoodPictures[Seen],
+    groups: np.ndarray,
     n_centers: int,
     shrinkage: float,
     seed: int,
@@ -119,7 +151,7 @@ def _start(
     progress: Progress,
 ) -> tuple[CrossFit, Fitted, Distances]:
     """Pooled levels as they start, with their held-back distances."""
-    cross = CrossFit([seen.maps for seen in good.kept], seed, n_threads, progress)
+    cross = CrossFit([seen.maps for seen in good.kept], groups, good.area, seed, n_threads, progress)
     keys = [key for key in cross.keys if key.pooled]
     fitted = cross.start(keys, n_centers, shrinkage)
     distances = cross.held_back(keys, fitted)
@@ -152,7 +184,8 @@ def _keep_what_helps(
         found = []
         for key in keys:
             where = adaptation.defective_patches(mask, maps[key.divisor, key.output].shape[1:])
-            pair = (pipeline.distance_map(maps, levels[key, cross.fold_of[i]]).ravel() for levels in (fitted, after))
+            fold, counts = cross.fold_of[i], cross.counts(maps, key)
+            pair = (pipeline.distance_map(maps, levels[key, fold], counts).ravel() for levels in (fitted, after))
             found.append([float(d[where].max()) for d in pair])
         return found
 
@@ -160,7 +193,7 @@ def _keep_what_helps(
     moves = []
     for k, key in enumerate(keys):
         rare = [
-            adaptation.rareness(of_defects[:, k, j], np.sort(np.concatenate([d[key].ravel() for d in of])))
+            adaptation.rareness(of_defects[:, k, j], np.sort(cross.values(of, key)))
             for j, of in enumerate((distances, after_distances))
         ]
         gain = rare[1] - rare[0]
@@ -178,12 +211,12 @@ def _keep_what_helps(
     return moves
 
 
-def _weighted(fitted: Fitted, distances: Distances, ingredients: Ingredients) -> list[Level]:
+def _weighted(cross: CrossFit, fitted: Fitted, distances: Distances, ingredients: Ingredients) -> list[Level]:
     """Levels of all pictures with the unit of their distances, and the pooled ones with their weight in the score."""
     levels = [level for (_, fold), level in fitted.items() if fold == -1]
     means, spreads = {}, {}
     for level in levels:
-        values = np.concatenate([d[level.key].ravel() for d in distances])
+        values = cross.values(distances, level.key)
         means[level.key] = float(values.mean(dtype=np.float64))
         spreads[level.key] = float(values.std(dtype=np.float64))
     # Weights by mean / spread make each level's distances count in units of their spread on good pictures.
@@ -217,7 +250,7 @@ class Finishing:
         grid = scoring.position_grid(images.middle_size(sizes))
 
         def score_map(i: int) -> np.ndarray:
-            return pipeline.score_map(distances[i], levels, plain, self.background, sizes[i])
+            return pipeline.score_map(distances[i], levels, plain, self.background, sizes[i], good.area)
 
         if not self.ingredients.position_mean:
             return plain, self._each(lambda i: float(score_map(i).max()), len(sizes))
@@ -226,18 +259,37 @@ class Finishing:
 
         def score(i: int) -> float:
             others = scoring.position_mean(total - cells[i], len(cells) - 1)
-            return float(scoring.remove_position_mean(score_map(i), others).max())
+            final = scoring.remove_position_mean(score_map(i), others)
+            return float(final.max() if good.area is None else final[good.area.inside(sizes[i])].max())
 
         finish = replace(plain, position_mean=scoring.position_mean(total, len(cells)))
         return finish, self._each(score, len(sizes))
 
     def peaks(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
-        """Maximum (n,) of the map that is shown of each picture."""
+        """Maximum (n,) of the map that is shown of each picture, before it is brought to the score."""
         sizes = good.working_sizes_px
-        return self._each(
-            lambda i: float(pipeline.shown_map(distances[i], levels, finish, self.background, sizes[i]).max()),
-            len(sizes),
-        )
+
+        def peak(i: int) -> float:
+            shown = pipeline.shown_map(distances[i], levels, finish, self.background, sizes[i], good.area)
+            return float(shown.max() if good.area is None else shown[good.area.inside(sizes[i])].max())
+
+        return self._each(peak, len(sizes))
+
+    def held_back(
+        self,
+        good: GoodPictures[Seen],
+        distances: Distances,
+        levels: list[Level],
+        finish: Finish,
+        score: float,
+        i: int,
+    ) -> HeldBack:
+        """One picture with its map."""
+        size_px, area = good.working_sizes_px[i], good.area
+        shown = pipeline.shown_map(distances[i], levels, finish, self.background, size_px, area)
+        shown = shown / np.float32(finish.map_unit)
+        inside = None if area is None else area.inside(size_px)
+        return HeldBack(good.names[i], good.sizes_px[i], scoring.to_score(shown, score, inside))
 
     def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
         found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,10 +15,14 @@ from PIL import Image
 
 from . import images, threads
 from ._version import __version__
+from .area import Area
 from .errors import ImageError
 from .images import ImageLike
 
 Progress = Callable[[str, int, int], None]
+
+N_UNLIKE = 24  # good pictures with the highest scores whose maps are kept to be looked at
+N_NAMED = 5  # good pictures that are named as the most unlike the others
 
 T = TypeVar("T")  # what is kept of a picture
 
@@ -27,7 +32,7 @@ class GoodPictures(Generic[T]):
     """Training pictures as far as they could be used.
 
     `kept`, `names`, `sizes_px` and `working_sizes_px` have one entry a picture used; `scale` is working pixels a
-    picture pixel; `skipped` holds name and message of each picture left out.
+    picture pixel; `skipped` holds name and message of each picture left out; `area` is what counts of each.
     """
 
     kept: list[T]
@@ -36,6 +41,7 @@ class GoodPictures(Generic[T]):
     working_sizes_px: list[tuple[int, int]]
     scale: float
     skipped: list[tuple[str, str]]
+    area: Area | None = None
 
     def only(self, which: np.ndarray) -> GoodPictures[T]:
         """Those for which `which` (n,) bool is true."""
@@ -64,6 +70,7 @@ def read(
     framing: Framing,
     extract: Callable[[int, list[Image.Image], tuple[int, int]], T],
     keep: Callable[[T], T],
+    area: Area | None,
     n_threads: int,
     progress: Progress,
 ) -> GoodPictures[T]:
@@ -75,14 +82,17 @@ def read(
     Raises
     ------
     ImageError
-        If fewer than 2 pictures can be used.
+        If fewer than 2 pictures can be used, or all are of another size than the mask.
     """
     names = [images.name_of(image, i) for i, image in enumerate(given)]
     skipped: dict[int, str] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for i, image in enumerate(given):
         try:
-            sizes[i] = images.size_of(image, names[i])
+            size = images.size_of(image, names[i])
+            if area is not None:
+                area.check_size(size, names[i])
+            sizes[i] = size
         except ImageError as error:
             skipped[i] = str(error)
     _check_count(len(given), skipped)
@@ -115,6 +125,7 @@ def read(
         working_sizes_px=[working[i] for i in kept],
         scale=scale,
         skipped=[(names[i], skipped[i]) for i in sorted(skipped)],
+        area=area,
     )
 
 
@@ -130,6 +141,7 @@ def _check_count(n_given: int, skipped: dict[int, str]) -> None:
 
 def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
     """What a model tells of its training pictures; JSON types only."""
+    highest = np.argsort(-scores, kind="stable")[:N_NAMED]
     by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
     return {
         "n_images": len(by_area),
@@ -142,6 +154,7 @@ def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
             "median": float(np.median(scores)),
             "highest": float(scores.max()),
         },
+        "most_unlike": [{"name": os.path.basename(good.names[i]), "raw_score": float(scores[i])} for i in highest],
         "versions": {
             "cfa_lite": __version__,
             "python": platform.python_version(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from .area import Area
+from .decision import Limits
 
 
 @dataclass(frozen=True, order=True)
@@ -65,10 +68,13 @@ class Finish:
     position_mean : ndarray (h, w) float32 or None
         How much higher than elsewhere good pictures score at each place, on a coarse grid over the
         picture; taken off the map that makes the score.
+    map_unit : float
+        Value of the map that is shown that is as high as a score of 1: the ratio of their means over good pictures.
     """
 
     map_smoothing: float
     position_mean: np.ndarray | None = None
+    map_unit: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,23 @@ class PaperModel:
 
 @dataclass(frozen=True)
 class Learnt:
-    """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names."""
+    """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names.
+
+    `good_scores` and `good_groups` are of the good pictures that made `limits`; `history` holds earlier limits, the
+    oldest first.
+    """
 
     levels: list[Level]
-    threshold: float
-    map_threshold: float
+    limits: Limits
+    good_scores: np.ndarray
+    good_groups: np.ndarray
     scale: float
     backbone_sha256: str
     training: dict[str, Any]
     finish: Finish | None = None
     paper: PaperModel | None = None  # recipe `paper` has this in place of levels and finish
+    area: Area | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the arrays, JSON types only."""
@@ -132,11 +145,36 @@ class Learnt:
         }
         return {
             "backbone_sha256": self.backbone_sha256,
-            "threshold": self.threshold,
-            "map_threshold": self.map_threshold,
+            "limits": self.limits.to_dict(),
+            "history": self.history,
             "scale": self.scale,
             "training": self.training,
             "levels": levels,
             "map_smoothing": self.finish and self.finish.map_smoothing,
+            "map_unit": self.finish and self.finish.map_unit,
             "paper": paper,
+            "area_share": self.area and self.area.share,
         }
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """A good picture as seen by what had not seen it: its raw map (h, w), whose maximum is its raw score."""
+
+    name: str
+    size_px: tuple[int, int]
+    raw_map: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `fit` gives: what was learnt, and what is only told of it.
+
+    `unlike` are the good pictures with the highest scores, those left out first; `skipped` are names and messages of
+    pictures that could not be used; `epochs` is the training report of recipe `paper`.
+    """
+
+    learnt: Learnt
+    unlike: list[HeldBack]
+    skipped: list[tuple[str, str]]
+    epochs: list[dict[str, float]] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -11,10 +12,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 
-from . import arguments, decision, images, persistence, recipes, threads
+from . import arguments, decision, duplicates, images, judgement, persistence, recipes, threads
+from .area import Area, MaskLike
 from .backbone import Backbone, find_spec, open_fitted
+from .decision import Limits
 from .errors import ArchiveError, ImageError, NotFittedError
 from .feature_store import FeatureStore
 from .good_pictures import Progress
@@ -45,9 +49,24 @@ class CFA:
         Share of the mean eigenvalue added to each before whitening.
     background_share : float, 0 to 1
         Share of a picture's own median distance that is taken off its map and score.
-    keep_atypical : bool
-        Recipe "adapted" leaves out pictures that are far out among the good ones by their held-back score and
-        lists them in `training_["atypical"]`; True keeps them.
+    atypical : str
+        What recipe "adapted" does with pictures that are far out among the good ones. "count": they are not learnt
+        from, but count for the limits, so that what is promised is promised of all. "drop": they are no good parts
+        and count for nothing. "keep": they are learnt from. `training_["atypical"]` names those left out.
+    false_alarm_rate, unsure_rate : float, above 0 and below 1
+        Probability, at most, that a good picture is above the limit (NG), and above the lower limit (UNSURE). Where
+        there are too few good pictures for it, `limits_` holds what could be promised.
+    limit_margin : float
+        Share added to both limits.
+    group_by : str or None
+        Regular expression; pictures in whose names it finds the same text (its first group, if it has one) were
+        taken together and count as one. Near-duplicates are found without it too.
+    min_area : float
+        Pixels of the picture; smaller regions make no verdict NG.
+    mm_per_pixel : float or None
+        Gives regions their area in square millimetres.
+    mask : path, PIL image, ndarray (h, w) or None
+        White counts, black is ignored; of the size of all pictures.
     seed : int, at least 0
         Same seed, same pictures, same model.
     n_neighbors, n_hard_negatives : int
@@ -77,16 +96,20 @@ class CFA:
     Attributes
     ----------
     levels_ : list of Level
-    threshold_ : float
-        Largest raw score of the good pictures, each scored by banks that had not seen it.
-    map_threshold_ : float
-        The same for the maximum of their maps.
+    limits_ : Limits
+        Both limits of the raw score, and what is promised of them.
+    good_scores_, good_groups_ : ndarray (n,)
+        Raw scores of the good pictures that made the limits, by levels that had not seen them, and their groups.
+    history_ : list of dict
+        Earlier limits, the oldest first.
     scale_ : float
         Working pixels a picture pixel. All pictures of a product are worked at one scale.
     training_ : dict
         Where the model comes from: counts, sizes, versions; JSON types only.
     skipped_ : list of (str, str)
         Name and message of each picture that `fit` left out.
+    unlike_ : list of ScoreResult
+        Good pictures with the highest scores, held back, with their maps; those left out first. Empty after `load`.
     report_ : list of dict
         Recipe "paper", a row an epoch: loss, attraction, repulsion, the shares of their terms that are
         active, radius, drift (|W - W0| / |W0|), seconds. Empty after `load`; `info` has all but seconds.
@@ -98,14 +121,18 @@ class CFA:
     """
 
     levels_: list[Level]
-    threshold_: float
-    map_threshold_: float
+    limits_: Limits
+    good_scores_: np.ndarray
+    good_groups_: np.ndarray
     scale_: float
     backbone_sha256_: str
     training_: dict[str, Any]
     finish_: Finish | None
     paper_: PaperModel | None
+    area_: Area | None
+    history_: list[dict[str, Any]]
     skipped_: list[tuple[str, str]]
+    unlike_: list[ScoreResult]
     report_: list[dict[str, float]]
 
     def __init__(
@@ -116,7 +143,14 @@ class CFA:
         n_centers: int = 256,
         shrinkage: float = 0.1,
         background_share: float = 0.25,
-        keep_atypical: bool = False,
+        atypical: str = "count",
+        false_alarm_rate: float = 0.01,
+        unsure_rate: float = 0.05,
+        limit_margin: float = 0.0,
+        group_by: str | None = None,
+        min_area: float = 0.0,
+        mm_per_pixel: float | None = None,
+        mask: MaskLike | None = None,
         seed: int = 0,
         n_neighbors: int = 3,
         n_hard_negatives: int = 3,
@@ -141,7 +175,14 @@ class CFA:
         self.n_centers = n_centers
         self.shrinkage = shrinkage
         self.background_share = background_share
-        self.keep_atypical = keep_atypical
+        self.atypical = atypical
+        self.false_alarm_rate = false_alarm_rate
+        self.unsure_rate = unsure_rate
+        self.limit_margin = limit_margin
+        self.group_by = group_by
+        self.min_area = min_area
+        self.mm_per_pixel = mm_per_pixel
+        self.mask = mask
         self.seed = seed
         self.n_neighbors = n_neighbors
         self.n_hard_negatives = n_hard_negatives
@@ -221,13 +262,14 @@ class CFA:
         network = Backbone(find_spec(self.backbone))
         given = _as_list(images_)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
-            learnt, skipped, report = recipes.learn(self.get_params(), given, network, store, n_threads, tell)
-        for _, message in skipped:
+            found = recipes.learn(self.get_params(), given, network, store, n_threads, tell)
+        for _, message in found.skipped:
             _log.warning("left out: %s", message)
         self._open_backbone = network
-        self.skipped_ = skipped
-        self.report_ = report
-        self._adopt(learnt)
+        self.skipped_ = found.skipped
+        self.report_ = found.epochs
+        self._adopt(found.learnt)
+        self.unlike_ = [self._judge(one.raw_map, one.name, one.size_px, 0.0) for one in found.unlike]
         return self
 
     def _adopt(self, learnt: Learnt) -> None:
@@ -236,6 +278,88 @@ class CFA:
 
     def _learnt(self) -> Learnt:
         return Learnt(**{field.name: getattr(self, f"{field.name}_") for field in fields(Learnt)})
+
+    @property
+    def threshold_(self) -> float:
+        """The limit of the raw score: above it a picture is NG."""
+        return self.limits_.threshold
+
+    def calibrate(
+        self,
+        good: ImageLike | Iterable[ImageLike],
+        *,
+        false_alarm_rate: float | None = None,
+        unsure_rate: float | None = None,
+        limit_margin: float | None = None,
+        group_by: str | None = None,
+    ) -> CFA:
+        """Set both limits anew from good pictures that `fit` has not seen; what was learnt stays.
+
+        Parameters
+        ----------
+        good : as for `score`
+        false_alarm_rate, unsure_rate, limit_margin, group_by
+            As for `CFA`; by default what the model has.
+
+        Returns
+        -------
+        CFA
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a rate is out of its range.
+        ImageError
+            If a picture cannot be used: a limit of good pictures must be of all of them.
+        """
+        self._check_fitted()
+        rates = (
+            self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate,
+            self.unsure_rate if unsure_rate is None else unsure_rate,
+        )
+        margin = self.limit_margin if limit_margin is None else limit_margin
+        arguments.check(self.get_params() | dict(zip(arguments.RATES, rates)) | {"limit_margin": margin})
+        results = self.score(good)
+        for result in results:
+            if result.status != "ok":
+                raise ImageError(result.message)
+        scores = np.array([result.raw_score for result in results], np.float32)
+        pattern = self.group_by if group_by is None else group_by
+        groups = np.arange(len(scores))
+        if pattern is not None:
+            groups = duplicates.groups_by_name([result.path for result in results], pattern)
+        limits = decision.limits(scores, groups, *rates, margin, source="calibrate")
+        self._set_limits(limits, scores, groups)
+        return self
+
+    def adjust(self, *, sensitivity: float | None = None, threshold: float | None = None) -> CFA:
+        """Move both limits by hand and return the model.
+
+        Parameters
+        ----------
+        sensitivity : float, above 0
+            Scores become so many times higher.
+        threshold : float, above 0
+            Limit of the raw score; the lower limit keeps its proportion.
+
+        Raises
+        ------
+        ValueError
+            If none or both are given, or one is not above 0.
+        """
+        self._check_fitted()
+        given = [value for value in (sensitivity, threshold) if value is not None]
+        if len(given) != 1 or not (math.isfinite(given[0]) and given[0] > 0):
+            raise ValueError(f"sensitivity={sensitivity!r}, threshold={threshold!r}: give one, a number above 0")
+        factor = 1 / sensitivity if sensitivity is not None else given[0] / self.threshold_
+        limits = decision.moved(self.limits_, factor, self.good_scores_, self.good_groups_)
+        self._set_limits(limits, self.good_scores_, self.good_groups_)
+        return self
+
+    def _set_limits(self, limits: Limits, scores: np.ndarray, groups: np.ndarray) -> None:
+        self.history_ = [*self.history_, self.limits_.to_dict()]
+        self.limits_, self.good_scores_, self.good_groups_ = limits, scores, groups
 
     def score_image(self, image: ImageLike) -> ScoreResult:
         """Score one picture, on all threads.
@@ -278,13 +402,22 @@ class CFA:
         w, h = bands[0].size
         made = self.training_
         images.check_size((h, w), made["smallest_px"], made["largest_px"], name)
+        if self.area_ is not None:
+            self.area_.check_size((h, w), name)
         with threads.serial_blas():
-            raw = recipes.raw_maps(self._learnt(), self.background_share, bands, network, n_threads)
-        score = raw.score / self.threshold_
-        shown = raw.both / self.map_threshold_
-        seconds = time.perf_counter() - start
-        verdict = decision.verdict(score)
-        return ScoreResult(name, "ok", verdict, score, raw.score, self.threshold_, seconds, "", shown, (h, w))
+            raw = recipes.raw_map(self._learnt(), self.background_share, bands, network, n_threads)
+        return self._judge(raw, name, (h, w), time.perf_counter() - start)
+
+    def _judge(self, raw_map: np.ndarray, name: str, size_px: tuple[int, int], seconds: float) -> ScoreResult:
+        return judgement.judge(
+            raw_map,
+            name,
+            size_px,
+            self._learnt(),
+            min_area_px=self.min_area,
+            mm_per_pixel=self.mm_per_pixel,
+            seconds=seconds,
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to one ``.cfa`` file, whole or not at all.
@@ -307,6 +440,10 @@ class CFA:
     def _product_params(self) -> dict[str, Any]:
         """Arguments as JSON types, without those that belong to the machine."""
         params = self.get_params() | {"backbone": os.fspath(self.backbone)}
+        if isinstance(self.mask, os.PathLike):
+            params["mask"] = os.fspath(self.mask)
+        elif not isinstance(self.mask, (str, type(None))):
+            params["mask"] = "given as an object"
         del params["threads"], params["max_memory"]
         return params
 
@@ -351,7 +488,7 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
     if backbone is not None:
         model.backbone = backbone
     model._adopt(learnt)
-    model.skipped_, model.report_ = [], []
+    model.skipped_, model.unlike_, model.report_ = [], [], []
     model._open_backbone = network = open_fitted(model.backbone, learnt.backbone_sha256, Path(path).parent)
     persistence.check_channels(learnt, [channels for _, channels, _ in network.spec.outputs], path)
     return model

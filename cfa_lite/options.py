@@ -1,17 +1,37 @@
-"""Options of `cfa-lite fit` that set arguments of recipe `paper`. What is allowed is said once, in arguments.py."""
+"""Options that several commands take, and those of `cfa-lite fit` that set arguments of recipe `paper`.
+
+What is allowed is said once, in arguments.py.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from .model import CFA
+    from .page import Page
+
+PATH = click.Path(path_type=Path)
+EXIT_FAILED, EXIT_ANOMALY = 1, 3
+threads = click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Threads for everything. Default: all cores."
+)
+moved_backbone = click.option(
+    "--backbone", type=PATH, metavar="FILE.ONNX", help="Where your own backbone is now, if it has moved."
+)
+sensitivity = click.option("--sensitivity", type=float, metavar="X", help="Make scores X times higher.")
+threshold = click.option("--threshold", type=float, metavar="RAW", help="Set the limit of raw_score by hand.")
 
 _PAPER: dict[str, tuple[Any, Any, str]] = {
     "n_neighbors": (int, 3, "K, centers that attract."),
     "n_hard_negatives": (int, 3, "J, next centers, that repel."),
     "radius": (float, 1e-5, "r to start with; it is learnt."),
-    "margin": (float, 0.1, "alpha of the repulsion."),
+    "repulsion_margin": (float, 0.1, "alpha of the repulsion."),
     "nu": (float, 1e-3, "nu of the loss."),
     "learning_rate": (float, 1e-3, "Of AdamW."),
     "weight_decay": (float, 5e-4, "Of AdamW."),
@@ -31,6 +51,60 @@ def paper_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--bank-follows", is_flag=True, default=False, help="paper: kmeans_ema goes on while training."
     )(command)
     for name, (kind, default, words) in reversed(_PAPER.items()):
-        flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, type=kind, default=default, show_default=True, help=f"paper: {words}")(command)
+        flags = [f"--{name.replace('_', '-')}", *(["margin"] if name == "repulsion_margin" else [])]
+        command = click.option(*flags, type=kind, default=default, show_default=True, help=f"paper: {words}")(command)
     return command
+
+
+def limit_options(given: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command with what the limits are to promise, with `fit`'s defaults if they are to be `given`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for flags, default, words in (
+            (("--margin", "limit_margin"), 0.0, "Share added to both limits."),
+            (("--unsure-rate",), 0.05, "The same for UNSURE, which a person should look at."),
+            (("--false-alarm-rate",), 0.01, "Probability, at most, that a good picture is NG."),
+        ):
+            kept = "" if given else " Default: as fitted."
+            command = click.option(
+                *flags, type=float, default=default if given else None, show_default=given, help=words + kept
+            )(command)
+        return click.option(
+            "--group-by",
+            metavar="REGEX",
+            help="Pictures in whose names it finds the same text were taken together and count as one.",
+        )(command)
+
+    return decorate
+
+
+def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> None:
+    """Move a loaded model's limits as the command line asks, if it does."""
+    if sensitivity is None and threshold is None:
+        return
+    try:
+        model.adjust(sensitivity=sensitivity, threshold=threshold)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def new_page(title: str, model: CFA, facts: dict[str, str]) -> Page:
+    """An empty report page with this model's limits and good pictures."""
+    from .page import Page
+
+    limit = model.limits_.threshold
+    unsure_from = model.limits_.unsure_threshold / limit
+    return Page(title, facts, unsure_from=unsure_from, good_scores=(model.good_scores_ / limit).tolist())
+
+
+def progress() -> Callable[[str, int, int], None] | None:
+    """Shows phase and count on one line of stderr, if that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(phase: str, done: int, total: int) -> None:
+        click.echo(f"\r{phase} {done}/{total} ", nl=False, err=True)
+        if done == total:
+            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+
+    return show

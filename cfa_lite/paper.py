@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from . import coord_linear, decision, images, memory_bank, patches, scoring, threads, training
+from . import coord_linear, decision, memory_bank, patches, scoring, threads, training
+from .area import Area
 from .arguments import PaperSettings
 from .backbone import Backbone
 from .coord_linear import CoordLinear
+from .good_pictures import N_UNLIKE
 from .level import PaperModel
-from .pipeline import RawMaps
 
 Pooled = list[np.ndarray]  # one map (c, h, w) a stage, finest first
 
@@ -30,23 +30,26 @@ _FOLDS, _LAYER, _CENTERS, _ORDER = range(10, 14)
 
 @dataclass(frozen=True)
 class PaperFit:
-    """What `learn` gives: the model, and of each training picture, by banks without it, score and report."""
+    """What `learn` gives: the model; of each training picture, by banks without it, the score; the raw maps of those
+    with the highest, by their place; and the report."""
 
     model: PaperModel
     held_back_scores: np.ndarray
+    highest_maps: dict[int, np.ndarray]
     report: list[dict[str, float]]
 
 
-def pooled_maps(bands: list[Image.Image], size_px: tuple[int, int], backbone: Backbone, n_threads: int = 1) -> Pooled:
-    """Pooled feature maps of a picture (bands of images.read), finest grid first."""
-    maps = backbone.maps(images.to_pixels(bands, size_px), n_threads)
+def pooled_maps(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> Pooled:
+    """Pooled feature maps of a picture's pixels (3, h, w), finest grid first."""
+    maps = backbone.maps(pixels, n_threads)
     order = np.argsort(backbone.spec.strides, kind="stable")
     return [patches.pool(maps[i]) for i in order]
 
 
-def raw_maps(pooled: Pooled, model: PaperModel, size_px: tuple[int, int]) -> RawMaps:
-    """Score map of a picture at its working size; one map serves for the score and to be shown."""
-    return map_of_distances(distances_sq(pooled, model), pooled[0].shape[1:], model.certainty, size_px)
+def raw_map(pooled: Pooled, model: PaperModel, size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
+    """Score map (h, w) float32 of a picture at its working size; its maximum is the score. 0 where it does not count."""
+    raw = map_of_distances(distances_sq(pooled, model), pooled[0].shape[1:], model.certainty, size_px)
+    return raw if area is None else np.where(area.inside(size_px), raw, np.float32(0))
 
 
 def distances_sq(pooled: Pooled, model: PaperModel) -> np.ndarray:
@@ -57,12 +60,11 @@ def distances_sq(pooled: Pooled, model: PaperModel) -> np.ndarray:
 
 def map_of_distances(
     distance_sq: np.ndarray, grid: tuple[int, ...], certainty: bool, size_px: tuple[int, int]
-) -> RawMaps:
+) -> np.ndarray:
     """Distances -> patch scores, with or without certainty, -> upsampled and smoothed map."""
     patch_scores = scoring.certainty_score(distance_sq) if certainty else np.sqrt(distance_sq[:, 0])
     sigma = scoring.SMOOTHING_SHARE * min(size_px)
-    smooth = scoring.smooth_map(patch_scores.reshape(grid), size_px, sigma)
-    return RawMaps(smooth, smooth)
+    return scoring.smooth_map(patch_scores.reshape(grid), size_px, sigma)
 
 
 def learn(
@@ -70,6 +72,8 @@ def learn(
     size_px: tuple[int, int],
     settings: PaperSettings,
     *,
+    groups: np.ndarray,
+    area: Area | None,
     seed: int,
     n_threads: int,
     progress: Callable[[str, int, int], None],
@@ -123,30 +127,36 @@ def learn(
 
     bank_layer = layer if settings.bank_follows else start
     make_fold_bank = partial(make_bank, layer=bank_layer, n_centers=n_centers, settings=settings, seed=seed)
-    fold_of = decision.folds(len(pictures), np.random.default_rng([seed, _FOLDS]))
-    return PaperFit(model, _held_back_scores(pictures, model, fold_of, make_fold_bank, size_px, n_threads), report)
+    fold_of = decision.folds(groups, np.random.default_rng([seed, _FOLDS]))
+    scores, maps = _held_back(pictures, model, fold_of, make_fold_bank, size_px, area, n_threads)
+    return PaperFit(model, scores, maps, report)
 
 
-def _held_back_scores(
+def _held_back(
     pictures: list[Pooled],
     model: PaperModel,
     fold_of: np.ndarray,
     make_fold_bank: Callable[[list[Pooled]], np.ndarray],
     size_px: tuple[int, int],
+    area: Area | None,
     n_threads: int,
-) -> np.ndarray:
-    """Score of each picture by a bank of the pictures outside its fold."""
-    scores = np.empty(len(pictures))
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Score of each picture by a bank of the pictures outside its fold, and the maps of the highest."""
+    scores = np.full(len(pictures), -np.inf)
+    maps: dict[int, np.ndarray] = {}
     for fold in np.unique(fold_of):
         bank = make_fold_bank([p for p, f in zip(pictures, fold_of) if f != fold])
-        score = partial(_score_of, pictures, replace(model, centers=bank), size_px)
-        held_back = np.flatnonzero(fold_of == fold)
-        scores[held_back] = list(threads.ordered_map(score, held_back, n_threads))
-    return scores
+        of_fold = replace(model, centers=bank)
 
+        def one(i: int, of_fold: PaperModel = of_fold) -> np.ndarray:
+            return raw_map(pictures[i], of_fold, size_px, area)
 
-def _score_of(pictures: list[Pooled], model: PaperModel, size_px: tuple[int, int], i: int) -> float:
-    return raw_maps(pictures[i], model, size_px).score
+        held_back = np.flatnonzero(fold_of == fold).tolist()
+        for i, raw in zip(held_back, threads.ordered_map(one, held_back, n_threads)):
+            scores[i], maps[i] = raw.max(), raw
+            if len(maps) > N_UNLIKE:
+                del maps[min(maps, key=lambda k: scores[k])]
+    return scores, maps
 
 
 def make_bank(

@@ -23,13 +23,13 @@ def patch_features(feature_map: np.ndarray) -> np.ndarray:
     return feature_map.reshape(feature_map.shape[0], -1).T
 
 
-def sample_positions(grids: list[tuple[int, int]], n_total: int, rng: np.random.Generator) -> list[np.ndarray]:
+def sample_positions(candidates: list[np.ndarray], n_total: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Grid positions to learn from: about `n_total` in all, spread evenly over the pictures.
 
     Parameters
     ----------
-    grids : list of (h, w)
-        Grid of each picture at one level.
+    candidates : list of ndarray (n,) of int64, sorted
+        Positions of each picture at one level that count.
     n_total : int
         How many positions in all; every position of a picture is taken where there are fewer.
 
@@ -37,5 +37,5 @@ def sample_positions(grids: list[tuple[int, int]], n_total: int, rng: np.random.
     -------
     list of ndarray of int64, sorted, one a picture
     """
-    share = max(1, -(-n_total // len(grids)))
-    return [np.sort(rng.choice(h * w, share, replace=False)) if share < h * w else np.arange(h * w) for h, w in grids]
+    share = max(1, -(-n_total // len(candidates)))
+    return [c[np.sort(rng.choice(len(c), share, replace=False))] if share < len(c) else c for c in candidates]

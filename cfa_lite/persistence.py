@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import numpy as np
 
 from . import archive, pipeline
-from .errors import ArchiveError
+from . import area as area_
+from .decision import Limits
+from .errors import ArchiveError, ImageError
 from .level import Finish, Learnt, Level, LevelKey, PaperModel
 
 _PAPER_ARRAYS = ("weight", "bias", "centers")
@@ -27,6 +30,9 @@ def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> Non
         arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
     if learnt.finish is not None and learnt.finish.position_mean is not None:
         arrays["position_mean"] = learnt.finish.position_mean
+    arrays |= {"good_scores": learnt.good_scores, "good_groups": learnt.good_groups}
+    if learnt.area is not None:
+        arrays["area"] = learnt.area.packed()
     if learnt.paper is not None:
         arrays |= {name: getattr(learnt.paper, name) for name in _PAPER_ARRAYS}
     archive.write(path, {"params": params, **learnt.to_dict()}, arrays)
@@ -43,7 +49,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
     meta, arrays = archive.read(path)
     try:
         return dict(meta["params"]), _restore(meta, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ImageError, zlib.error) as error:
         raise ArchiveError(
             f"{path} is damaged ({type(error).__name__}: {error}). Copy it again, or fit again."
         ) from error
@@ -53,6 +59,10 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
     paper = None if meta["paper"] is None else _paper(meta["paper"], arrays)
     finish = _finish(meta, arrays) if levels else None
+    area = arrays.pop("area", None)
+    good_scores, good_groups = arrays.pop("good_scores"), arrays.pop("good_groups")
+    if good_scores.ndim != 1 or not len(good_scores) or good_scores.shape != good_groups.shape:
+        raise ValueError(f"the good pictures' scores have shapes {good_scores.shape}, {good_groups.shape}")
     keys = [level.key for level in levels]
     wanted = pipeline.level_keys(max(k.output for k in keys) + 1) if keys else []
     if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
@@ -63,14 +73,26 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
         _positive(h, size), _positive(w, size)
     return Learnt(
         levels=levels,
-        threshold=_positive(meta["threshold"], "threshold"),
-        map_threshold=_positive(meta["map_threshold"], "map_threshold"),
+        limits=_limits(meta["limits"]),
+        good_scores=good_scores,
+        good_groups=good_groups.astype(np.int64),
         scale=_positive(meta["scale"], "scale"),
         backbone_sha256=str(meta["backbone_sha256"]),
         training=training,
         finish=finish,
         paper=paper,
+        area=None if area is None else area_.unpacked(area, tuple(training["largest_px"])),
+        history=[_limits(entry).to_dict() for entry in meta["history"]],
     )
+
+
+def _limits(entry: dict[str, Any]) -> Limits:
+    found = Limits(**entry)
+    for name in ("threshold", "unsure_threshold", "promised_rate", "promised_unsure_rate"):
+        _positive(getattr(found, name), name)
+    if found.unsure_threshold > found.threshold:
+        raise ValueError(f"unsure_threshold {found.unsure_threshold} is above {found.threshold}")
+    return found
 
 
 def _level(i: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Level:
@@ -90,7 +112,7 @@ def _finish(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Finish:
     mean = arrays.pop("position_mean", None)
     if mean is not None and (mean.ndim != 2 or mean.size == 0):
         raise ValueError(f"the position means have shape {mean.shape}")
-    return Finish(_positive(meta["map_smoothing"], "map_smoothing"), mean)
+    return Finish(_positive(meta["map_smoothing"], "map_smoothing"), mean, _positive(meta["map_unit"], "map_unit"))
 
 
 def _paper(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> PaperModel:

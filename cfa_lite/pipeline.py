@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image
 
 from . import descriptor, images, memory_bank, patches, scoring
+from .area import Area
 from .backbone import Backbone
 from .level import Finish, Level, LevelKey
 
 DIVISORS = (1, 2)  # working size, and half of it
 
 FeatureMaps = dict[tuple[int, int], np.ndarray]  # (divisor, output index) -> (c, h, w) float32
-
-
-@dataclass(frozen=True)
-class RawMaps:
-    """Maps (h, w) float32 at the working size, background removed, in units of the levels' means.
-
-    `pooled` makes the picture's score (its maximum), `both` is the map that is shown.
-    """
-
-    pooled: np.ndarray
-    both: np.ndarray
-
-    @property
-    def score(self) -> float:
-        return float(self.pooled.max())
 
 
 def level_keys(n_outputs: int) -> list[LevelKey]:
@@ -41,11 +25,10 @@ def unit_px(backbone: Backbone) -> int:
     return backbone.unit_px * max(DIVISORS)
 
 
-def feature_maps(
-    bands: list[Image.Image], size_px: tuple[int, int], backbone: Backbone, n_threads: int = 1
-) -> FeatureMaps:
-    """Feature maps of a picture (bands of images.read) at every scale."""
-    return maps_of_pixels(images.to_pixels(bands, size_px), backbone, n_threads)
+def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
+    """Pixels (3, h, w) of a picture (bands of images.read) at its working size, what is ignored covered."""
+    pixels = images.to_pixels(bands, size_px)
+    return pixels if area is None else area.cover(pixels)
 
 
 def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> FeatureMaps:
@@ -61,16 +44,31 @@ def level_patches(maps: FeatureMaps, key: LevelKey) -> np.ndarray:
     return patches.patch_features(patches.pool(feature_map) if key.pooled else feature_map)
 
 
-def distance_map(maps: FeatureMaps, level: Level) -> np.ndarray:
-    """Distance of every patch to the level's nearest center, on the level's own grid: (h, w) float32."""
-    descriptors = descriptor.describe(level_patches(maps, level.key), level.mean, level.weight)
-    _, distance_sq = memory_bank.nearest(descriptors, level.centers)
-    return np.sqrt(distance_sq).reshape(maps[level.key.divisor, level.key.output].shape[1:])
+def distance_map(maps: FeatureMaps, level: Level, counts: np.ndarray | None = None) -> np.ndarray:
+    """Distance of every patch to the level's nearest center, on the level's own grid: (h, w) float32.
+
+    Of patches (h*w,) bool that do not count none is measured; they get the mean of the others.
+    """
+    grid = maps[level.key.divisor, level.key.output].shape[1:]
+    rows = level_patches(maps, level.key)
+    counted = rows if counts is None else rows[counts]
+    _, distance_sq = memory_bank.nearest(descriptor.describe(counted, level.mean, level.weight), level.centers)
+    distance = np.sqrt(distance_sq)
+    if counts is None:
+        return distance.reshape(grid)
+    everywhere = np.full(len(rows), distance.mean())
+    everywhere[counts] = distance
+    return everywhere.reshape(grid)
 
 
-def distance_maps(maps: FeatureMaps, levels: list[Level]) -> dict[LevelKey, np.ndarray]:
+def counts_of(maps: FeatureMaps, key: LevelKey, area: Area | None) -> np.ndarray | None:
+    """Patches (h*w,) bool of a level that count; None if all do."""
+    return None if area is None else area.patches(maps[key.divisor, key.output].shape[1:])
+
+
+def distance_maps(maps: FeatureMaps, levels: list[Level], area: Area | None = None) -> dict[LevelKey, np.ndarray]:
     """Distance map of every level."""
-    return {level.key: distance_map(maps, level) for level in levels}
+    return {level.key: distance_map(maps, level, counts_of(maps, level.key, area)) for level in levels}
 
 
 def combine(
@@ -79,12 +77,16 @@ def combine(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
-) -> RawMaps:
-    """Both maps of a picture from its levels' distance maps."""
-    return RawMaps(
-        score_map(distances, levels, finish, background, size_px),
-        shown_map(distances, levels, finish, background, size_px),
-    )
+    area: Area | None = None,
+) -> np.ndarray:
+    """Raw map (h, w) float32 of a picture at its working size, whose maximum is the raw score.
+
+    In units of the levels' mean distances. Score and map come from different levels (FINDINGS 9, 14); the map is
+    brought to the score.
+    """
+    of_score = score_map(distances, levels, finish, background, size_px, area)
+    shown = shown_map(distances, levels, finish, background, size_px, area) / np.float32(finish.map_unit)
+    return scoring.to_score(shown, float(of_score.max()), None if area is None else area.inside(size_px))
 
 
 def score_map(
@@ -93,8 +95,13 @@ def score_map(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
+    area: Area | None = None,
 ) -> np.ndarray:
-    """The map whose maximum is the picture's score, from its pooled levels' distance maps."""
+    """The map whose maximum is the picture's score, from its pooled levels' distance maps.
+
+    What does not count is lowest, so that it makes no score.
+    """
+    inside = None if area is None else area.inside(size_px)
     pooled = [level for level in levels if level.key.pooled]
     of_score = scoring.weighted_map(
         (distances[level.key] for level in pooled),
@@ -102,8 +109,10 @@ def score_map(
         size_px,
         scoring.SMOOTHING_SHARE,
     )
-    of_score = scoring.remove_background(of_score, background)
-    return of_score if finish.position_mean is None else scoring.remove_position_mean(of_score, finish.position_mean)
+    of_score = scoring.remove_background(of_score, background, inside)
+    if finish.position_mean is not None:
+        of_score = scoring.remove_position_mean(of_score, finish.position_mean)
+    return of_score if inside is None else np.where(inside, of_score, of_score[inside].min())
 
 
 def shown_map(
@@ -112,6 +121,7 @@ def shown_map(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
+    area: Area | None = None,
 ) -> np.ndarray:
     """The map that is shown, from all levels' distance maps: as many with as without pooling."""
     both = scoring.weighted_map(
@@ -120,18 +130,20 @@ def shown_map(
         size_px,
         finish.map_smoothing,
     )
-    return scoring.remove_background(both, background)
+    return scoring.remove_background(both, background, None if area is None else area.inside(size_px))
 
 
-def raw_maps(
+def raw_map(
     bands: list[Image.Image],
     size_px: tuple[int, int],
     backbone: Backbone,
     levels: list[Level],
     finish: Finish,
     background: float,
+    area: Area | None,
     n_threads: int,
-) -> RawMaps:
-    """The whole line: bands of images.read -> both maps, by fitted levels."""
-    distances = distance_maps(feature_maps(bands, size_px, backbone, n_threads), levels)
-    return combine(distances, levels, finish, background, size_px)
+) -> np.ndarray:
+    """The whole line: bands of images.read -> raw map, by fitted levels."""
+    maps = maps_of_pixels(to_pixels(bands, size_px, area), backbone, n_threads)
+    distances = distance_maps(maps, levels, area)
+    return combine(distances, levels, finish, background, size_px, area)

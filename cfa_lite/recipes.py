@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import decision, fitting, good_pictures, images, made_up, paper, pipeline
+from . import area as area_
+from . import decision, duplicates, fitting, good_pictures, images, made_up, paper, pipeline
+from .area import Area
 from .arguments import PaperSettings
 from .backbone import Backbone
 from .feature_store import FeatureStore
-from .fitting import Seen
+from .fitting import Promise, Seen
 from .good_pictures import Framing, GoodPictures, Progress
 from .images import ImageLike
-from .level import Learnt
-from .pipeline import FeatureMaps, RawMaps
+from .level import Fit, HeldBack, Learnt
+from .pipeline import FeatureMaps
 
 N_DEFECTS = 64  # made-up ones, over all good pictures
 _DEFECTS = 20  # stream of chance
@@ -30,34 +32,41 @@ def learn(
     store: FeatureStore,
     n_threads: int,
     progress: Progress,
-) -> tuple[Learnt, list[tuple[str, str]], list[dict[str, float]]]:
-    """Fit `CFA` arguments `params` on pictures; also names and reasons of those left out, and the training report.
+) -> Fit:
+    """Fit `CFA` arguments `params` on pictures.
 
     Raises
     ------
     ImageError, ValueError
         See `CFA.fit`.
     """
+    area = None if params["mask"] is None else area_.read(params["mask"])
+    promise = Promise(
+        false_alarm_rate=params["false_alarm_rate"],
+        unsure_rate=params["unsure_rate"],
+        margin=params["limit_margin"],
+        group_by=params["group_by"],
+        count_atypical=params["atypical"] == "count",
+    )
     if params["recipe"] == "paper":
-        pooled = read_for_paper(given, network, store, n_threads, progress)
-        learnt, report = _learn_paper(params, pooled, network.spec.sha256, n_threads, progress)
-        return learnt, pooled.skipped, report
+        pooled = read_for_paper(given, network, store, n_threads, progress, area)
+        return _learn_paper(params, promise, pooled, network.spec.sha256, n_threads, progress)
     ingredients = fitting.NO_ADAPTATION
     if params["recipe"] == "adapted":
-        ingredients = fitting.Ingredients(without_atypical=not params["keep_atypical"])
-    good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress)
-    learnt = fitting.learn(
+        ingredients = fitting.Ingredients(without_atypical=params["atypical"] != "keep")
+    good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, area)
+    return fitting.learn(
         good,
         network.spec.sha256,
         n_centers=params["n_centers"],
         shrinkage=params["shrinkage"],
         background=params["background_share"],
         ingredients=ingredients,
+        promise=promise,
         seed=params["seed"],
         n_threads=n_threads,
         progress=progress,
     )
-    return learnt, good.skipped, []
 
 
 def read(
@@ -68,24 +77,28 @@ def read(
     with_defects: bool,
     n_threads: int,
     progress: Progress,
+    area: Area | None = None,
 ) -> GoodPictures[Seen]:
     """Feature maps of good pictures at their scale, and of about `N_DEFECTS` made-up defects painted on them."""
 
     def extract(i: int, bands: list[Image.Image], size_px: tuple[int, int]) -> Seen:
-        pixels = images.to_pixels(bands, size_px)
+        pixels = pipeline.to_pixels(bands, size_px, area)
         seen = Seen(pipeline.maps_of_pixels(pixels, network))
         rng = np.random.default_rng([seed, _DEFECTS, i])
         n_painted = ((i + 1) * N_DEFECTS) // len(given) - (i * N_DEFECTS) // len(given) if with_defects else 0
         for _ in range(n_painted):
             painted, mask = made_up.paint(pixels, rng)
-            seen.painted.append((pipeline.maps_of_pixels(painted, network), mask))
+            if area is not None:
+                painted, mask = area.cover(painted), mask & area.inside(size_px)
+            if mask.any():
+                seen.painted.append((pipeline.maps_of_pixels(painted, network), mask))
         return seen
 
     def keep(seen: Seen) -> Seen:
         return Seen(_kept(seen.maps, store), [(_kept(maps, store), mask) for maps, mask in seen.painted])
 
     framing = Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False)
-    return good_pictures.read(given, framing, extract, keep, n_threads, progress)
+    return good_pictures.read(given, framing, extract, keep, area, n_threads, progress)
 
 
 def _kept(maps: FeatureMaps, store: FeatureStore) -> FeatureMaps:
@@ -93,14 +106,20 @@ def _kept(maps: FeatureMaps, store: FeatureStore) -> FeatureMaps:
 
 
 def read_for_paper(
-    given: list[ImageLike], network: Backbone, store: FeatureStore, n_threads: int, progress: Progress
+    given: list[ImageLike],
+    network: Backbone,
+    store: FeatureStore,
+    n_threads: int,
+    progress: Progress,
+    area: Area | None = None,
 ) -> GoodPictures[paper.Pooled]:
     """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
     return good_pictures.read(
         given,
         Framing(PAPER_AREA_PX, network.unit_px, one_size=True),
-        lambda i, bands, size_px: paper.pooled_maps(bands, size_px, network),
+        lambda i, bands, size_px: paper.pooled_maps(pipeline.to_pixels(bands, size_px, area), network),
         store.keep,
+        area,
         n_threads,
         progress,
     )
@@ -108,41 +127,55 @@ def read_for_paper(
 
 def _learn_paper(
     params: Mapping[str, Any],
+    promise: Promise,
     good: GoodPictures[paper.Pooled],
     backbone_sha256: str,
     n_threads: int,
     progress: Progress,
-) -> tuple[Learnt, list[dict[str, float]]]:
+) -> Fit:
+    coarsest = [pooled[-1] for pooled in good.kept]
+    by_name = None if promise.group_by is None else duplicates.groups_by_name(good.names, promise.group_by)
+    groups = duplicates.groups(coarsest, by_name)
     fit = paper.learn(
         good.kept,
         good.working_sizes_px[0],
         PaperSettings.of(params),
+        groups=groups,
+        area=good.area,
         seed=params["seed"],
         n_threads=n_threads,
         progress=progress,
     )
-    limit = decision.limit(fit.held_back_scores)
+    scores = fit.held_back_scores.astype(np.float32)
     # Seconds stay out of what is saved: the same fit gives the same file.
     epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in fit.report]
     learnt = Learnt(
         levels=[],
-        threshold=limit,
-        map_threshold=limit,  # one map serves for both
+        limits=decision.limits(
+            scores, groups, promise.false_alarm_rate, promise.unsure_rate, promise.margin, source="fit"
+        ),
+        good_scores=scores,
+        good_groups=groups,
         scale=good.scale,
         backbone_sha256=backbone_sha256,
-        training=good_pictures.provenance(good, fit.held_back_scores) | {"epochs": epochs},
+        training=good_pictures.provenance(good, scores) | {"epochs": epochs},
         paper=fit.model,
+        area=good.area,
     )
-    return learnt, fit.report
+    highest = sorted(fit.highest_maps, key=lambda i: -scores[i])
+    unlike = [HeldBack(good.names[i], good.sizes_px[i], fit.highest_maps[i]) for i in highest]
+    return Fit(learnt, unlike, good.skipped, fit.report)
 
 
-def raw_maps(learnt: Learnt, background: float, bands: list[Image.Image], network: Backbone, n_threads: int) -> RawMaps:
-    """Both maps of a picture (bands of images.read) by what was learnt."""
+def raw_map(
+    learnt: Learnt, background: float, bands: list[Image.Image], network: Backbone, n_threads: int
+) -> np.ndarray:
+    """Raw map (h, w) float32 of a picture (bands of images.read) by what was learnt; its maximum is the raw score."""
     if learnt.paper is not None:
         height, width = learnt.training["working_px"]
-        pooled = paper.pooled_maps(bands, (height, width), network, n_threads)
-        return paper.raw_maps(pooled, learnt.paper, (height, width))
+        pixels = pipeline.to_pixels(bands, (height, width), learnt.area)
+        return paper.raw_map(paper.pooled_maps(pixels, network, n_threads), learnt.paper, (height, width), learnt.area)
     w, h = bands[0].size
     size = images.working_size((h, w), learnt.scale, pipeline.unit_px(network))
     assert learnt.finish is not None
-    return pipeline.raw_maps(bands, size, network, learnt.levels, learnt.finish, background, n_threads)
+    return pipeline.raw_map(bands, size, network, learnt.levels, learnt.finish, background, learnt.area, n_threads)

@@ -18,7 +18,7 @@ _STOPS = np.array(
     [(20, 11, 53), (101, 21, 110), (190, 55, 82), (246, 124, 21), (252, 225, 100), (252, 255, 190)], np.float64
 )
 _INK, _PAPER = (30, 30, 34), (250, 250, 248)
-_TAG = {"OK": (0, 96, 160), "NG": (196, 70, 0)}  # blue and vermilion differ with any colour vision
+TAG = {"OK": (0, 96, 160), "UNSURE": (150, 110, 0), "NG": (196, 70, 0)}  # they differ with any colour vision
 
 
 def colour(values: np.ndarray) -> np.ndarray:
@@ -44,13 +44,12 @@ def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
     PIL.Image.Image
         RGB. The colours mean the same for every picture: see the scale at its right.
     """
-    bands = read(image, result.path)
-    picture = Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
+    picture = as_rgb(image, result.path)
     low, high = _LONG_SIDE_PX
     factor = min(max(low / max(picture.size), 1.0), high / max(picture.size))
     w, h = (max(1, round(side * factor)) for side in picture.size)
     picture = picture.resize((w, h), Image.Resampling.BILINEAR)
-    heated = _heat(picture, result.map_at(w, h))
+    heated = heat(picture, result)
 
     stacked = w > 1.6 * h
     panels = (w, 2 * h + _MARGIN) if stacked else (2 * w + _MARGIN, h)
@@ -64,11 +63,19 @@ def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
     return canvas
 
 
-def _heat(picture: Image.Image, values: np.ndarray) -> Image.Image:
+def as_rgb(image: ImageLike, name: str) -> Image.Image:
+    """Any picture as 8-bit RGB, to be looked at."""
+    bands = read(image, name)
+    return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
+
+
+def heat(picture: Image.Image, result: ScoreResult) -> Image.Image:
+    """An RGB picture, of any size, in grey with the map of `result` over it and an outline around each region."""
+    values = result.map_at(*picture.size)
     grey = np.asarray(picture.convert("L").convert("RGB"), np.float32)
     weight = np.clip((values - _FAINT_FROM) / (1 - _FAINT_FROM), 0, 1)[..., None] * 0.7
     blended = Image.fromarray((grey * (1 - weight) + colour(values) * weight).astype(np.uint8))
-    above = Image.fromarray(np.where(values > 1, np.uint8(255), np.uint8(0)))
+    above = Image.fromarray(np.where(result.mask_at(*picture.size), np.uint8(255), np.uint8(0)))
     near, far = above.filter(ImageFilter.MaxFilter(3)), above.filter(ImageFilter.MaxFilter(5))
     inner = Image.fromarray(np.asarray(near) - np.asarray(above))
     outer = Image.fromarray(np.asarray(far) - np.asarray(near))
@@ -79,12 +86,13 @@ def _heat(picture: Image.Image, values: np.ndarray) -> Image.Image:
 
 def _draw_header(canvas: Image.Image, result: ScoreResult) -> None:
     draw = ImageDraw.Draw(canvas)
-    draw.rounded_rectangle((_MARGIN, 9, _MARGIN + 52, 35), 5, fill=_TAG[result.verdict])
-    draw.text((_MARGIN + 26, 22), result.verdict, font=ImageFont.load_default(17), fill="white", anchor="mm")
+    width = 82 if result.verdict == "UNSURE" else 52
+    draw.rounded_rectangle((_MARGIN, 9, _MARGIN + width, 35), 5, fill=TAG[result.verdict])
+    draw.text((_MARGIN + width / 2, 22), result.verdict, font=ImageFont.load_default(17), fill="white", anchor="mm")
     text = f"score {result.score:.2f}   limit 1.00"
     font = ImageFont.load_default(17)
-    draw.text((_MARGIN + 64, 22), text, font=font, fill=_INK, anchor="lm")
-    left = _MARGIN + 64 + draw.textlength(text, font=font) + 18
+    draw.text((_MARGIN + width + 12, 22), text, font=font, fill=_INK, anchor="lm")
+    left = _MARGIN + width + 12 + draw.textlength(text, font=font) + 18
     _draw_fitting(draw, (left, 22), result.path.replace("\\", "/"), canvas.width - _MARGIN - left)
 
 

@@ -68,9 +68,41 @@ def weighted_map(
     return total
 
 
-def remove_background(score_map: np.ndarray, share: float) -> np.ndarray:
-    """Take a share of the picture's own median off its map: light, focus or another lot lift it all."""
-    return score_map - np.float32(share) * np.median(score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP])
+def remove_background(score_map: np.ndarray, share: float, inside: np.ndarray | None = None) -> np.ndarray:
+    """Take a share of the picture's own median off its map: light, focus or another lot lift it all.
+
+    The median is of what counts, `inside` (h, w) bool.
+    """
+    thinned = score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP] if inside is None else score_map[inside]
+    return score_map - np.float32(share) * np.median(thinned)
+
+
+def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = None) -> np.ndarray:
+    """Bring a picture's map to its score: above its own median it is stretched so that its peak is the score.
+
+    Parameters
+    ----------
+    score_map : ndarray (h, w) float32
+        In the score's unit, but made of other levels.
+    score : float
+    inside : ndarray (h, w) bool, optional
+        What counts; elsewhere the map becomes 0, or the score if that is lower.
+
+    Notes
+    -----
+    So a picture above the limit shows where, and one below shows nothing; the order of a map's pixels stays as
+    it is. The median stays too: the map of a part that is as usual is on one scale with every other.
+    """
+    counted = score_map if inside is None else score_map[inside]
+    low, peak, top = np.median(counted), counted.max(), np.float32(score)
+    if low < top and low < peak:
+        stretched = np.where(score_map > low, low + (score_map - low) * ((top - low) / (peak - low)), score_map)
+        stretched = np.where(score_map == peak, top, np.minimum(stretched, top))  # no rounding between the two
+    elif top <= low:
+        stretched = np.minimum(score_map, top)
+    else:  # a map without any relief
+        stretched = np.full_like(score_map, top)
+    return stretched if inside is None else np.where(inside, stretched, min(np.float32(0), top))
 
 
 def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:

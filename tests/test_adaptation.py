@@ -147,9 +147,9 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     finish, scores, peaks = run([0, 1, 2, 3])
     without, _, _ = run([1, 2, 3])
     own = pipeline.combine(distances[0], levels, without, 0.25, (64, 64))
-    assert scores[0] == pytest.approx(own.score, rel=1e-6)
-    assert peaks[0] == own.both.max()
-    assert scores[0] > pipeline.combine(distances[0], levels, finish, 0.25, (64, 64)).score + 0.1
+    assert scores[0] == pytest.approx(own.max(), rel=1e-6)
+    assert peaks[0] == pipeline.shown_map(distances[0], levels, without, 0.25, (64, 64)).max()
+    assert scores[0] > pipeline.combine(distances[0], levels, finish, 0.25, (64, 64)).max() + 0.1
 
 
 def test_made_up_defects_all_on_pictures_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):

@@ -41,7 +41,7 @@ def test_it_is_a_plain_npz_of_the_promised_size(part):
     with np.load(part, allow_pickle=False) as file:
         arrays = [file[name] for name in file.files if name != "model.json"]
     assert {a.dtype for a in arrays} == {np.dtype("float32")}
-    assert len(arrays) == 37  # mean, weight and centers of 12 levels, and the position means
+    assert len(arrays) == 39  # mean, weight and centers of 12 levels, position means, good scores and groups
     assert part.stat().st_size < 1.5e6
 
 
@@ -75,7 +75,7 @@ def test_missing_foreign_and_later_files(part, tmp_path):
         load(tmp_path / "foreign.npz")
     contents = members(part)
     later = json.loads(contents["model.json"]) | {"format": 99}
-    with pytest.raises(ArchiveError, match="format 99; this version reads format 2. Update"):
+    with pytest.raises(ArchiveError, match="format 99; this version reads format 3. Update"):
         load(rewrite(tmp_path / "later.cfa", contents | {"model.json": json.dumps(later)}))
 
 
@@ -101,9 +101,13 @@ def damage(contents):
         "no level": with_meta(lambda m: m["levels"].pop()),
         "level twice": with_meta(lambda m: m["levels"].__setitem__(1, m["levels"][0])),
         "huge shape": with_meta(lambda m: m["arrays"].__setitem__("0_mean", big)),
-        "no threshold": with_meta(lambda m: m.pop("threshold")),
-        "threshold 0": with_meta(lambda m: m.update(threshold=0)),
-        "threshold text": with_meta(lambda m: m.update(threshold="high")),
+        "no threshold": with_meta(lambda m: m["limits"].pop("threshold")),
+        "limits in the wrong order": with_meta(lambda m: m["limits"].update(unsure_threshold=1e3)),
+        "foreign limits": with_meta(lambda m: m["limits"].update(more=1)),
+        "no map unit": with_meta(lambda m: m.update(map_unit=None)),
+        "no history": with_meta(lambda m: m.pop("history")),
+        "threshold 0": with_meta(lambda m: m["limits"].update(threshold=0)),
+        "threshold text": with_meta(lambda m: m["limits"].update(threshold="high")),
         "no params": with_meta(lambda m: m.pop("params")),
         "unknown param": with_meta(lambda m: m["params"].update(speed=3)),
         "wrong param": with_meta(lambda m: m["params"].update(n_centers=-3)),

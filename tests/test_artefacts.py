@@ -9,30 +9,35 @@ from PIL import Image
 
 from cfa_lite import OutputError, artefacts, report
 from cfa_lite.images import PictureFile
-from cfa_lite.results import FIELDS, ScoreResult
+from cfa_lite.results import FIELDS, Region, ScoreResult
 
 
 def result(**change):
     values = dict(path="line/a, b.png", status="ok", verdict="NG", score=1.5, raw_score=3.0, threshold=2.0, seconds=0.01,
+                  percentile=99.0, regions=(Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
                   map=np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96), picture_size_px=(128, 200))  # fmt: skip
     return ScoreResult(**values | change)
 
 
 def test_csv_has_the_promised_columns_and_survives_commas():
     text = artefacts.header("csv") + artefacts.row(result(), "csv")
-    assert text.startswith("path,status,verdict,score,raw_score,threshold,seconds,message\n")
+    assert text.startswith(
+        "path,status,verdict,score,percentile,raw_score,threshold,n_regions,largest_region_px,seconds,message\n"
+    )
     assert list(csv.DictReader(io.StringIO(text))) == [
-        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "raw_score": "3.0", "threshold": "2.0",
-         "seconds": "0.01", "message": ""}
+        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "percentile": "99.0", "raw_score": "3.0",
+         "threshold": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01", "message": ""}
     ]  # fmt: skip
 
 
 def test_numbers_that_are_missing_are_empty_or_null():
     nan = float("nan")
-    failed = result(status="error", verdict="ERROR", score=nan, raw_score=nan, message="why")
-    assert artefacts.row(failed, "csv").split(",")[-6:] == ["ERROR", "", "", "2.0", "0.01", "why\n"]
+    failed = result(
+        status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
+    )
+    assert artefacts.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
     assert json.loads(artefacts.row(failed, "jsonl"))["score"] is None
-    assert tuple(json.loads(artefacts.row(failed, "jsonl"))) == FIELDS
+    assert tuple(json.loads(artefacts.row(failed, "jsonl"))) == (*FIELDS, "regions")
 
 
 @pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])

@@ -42,22 +42,31 @@ def test_a_defective_picture_among_the_good_ones_is_named_and_left_out(dirty, tm
     part = tmp_path / "part.cfa"
     done = CliRunner().invoke(main, ["fit", str(dirty), "-o", str(part), "--n-centers", "32"])
     assert done.exit_code == 0, done.output
-    assert "with 20 good pictures about 1 in 21 good ones of the line may be above the limit" in done.output
-    assert "left out, unlike the other good pictures: stained.png, score" in done.output
+    assert (
+        "with 21 pictures the smallest rate that can be promised is 4.55%, not 1.00% (false alarms): 99 would do"
+        in done.output
+    )
+    assert (
+        "not learnt from, unlike the other good pictures: stained.png, score 1.00. It counts for the limits"
+        in done.output
+    )
     model = load(part)
     assert [entry["name"] for entry in model.training_["atypical"]] == ["stained.png"]
     assert model.training_["n_images"] == 20
-    result = model.score_image(dirty / "stained.png")
-    assert result.verdict == "NG"
-    assert result.score == pytest.approx(model.training_["atypical"][0]["score"], rel=1e-5)
+    assert model.score_image(dirty / "stained.png").score == pytest.approx(1, rel=1e-5)
     told = CliRunner().invoke(main, ["info", str(part)]).output
-    assert "unlike others" in told and "stained.png" in told
+    assert "not learnt:" in told and "stained.png 1.00" in told
+
+
+def test_one_left_out_counts_for_the_limit_unless_it_is_dropped(dirty):
+    count, drop, keep = (CFA(n_centers=32, atypical=how).fit(dirty) for how in ("count", "drop", "keep"))
+    assert count.limits_.n_pictures == keep.limits_.n_pictures == 21
+    assert drop.limits_.n_pictures == 20
+    assert count.unlike_[0].path.endswith("stained.png") and len(count.unlike_) == 21
+    assert drop.score_image(dirty / "stained.png").verdict == "NG"
+    assert count.threshold_ > 1.5 * drop.threshold_
+    assert keep.training_["n_images"] == 21 and keep.training_["atypical"] == []
+    for one, other in zip(count.levels_, drop.levels_):
+        np.testing.assert_array_equal(one.centers, other.centers)
     clean = CFA(n_centers=32).fit(sorted(dirty.glob("[0-9]*.png")))
-    assert model.training_["n_images"] == clean.training_["n_images"]
-    assert model.threshold_ == pytest.approx(clean.threshold_, rel=0.2)
-
-
-def test_keep_atypical_keeps_it(dirty):
-    model = CFA(n_centers=32, keep_atypical=True).fit(dirty)
-    assert model.training_["n_images"] == 21 and "atypical" not in model.training_
-    assert model.threshold_ > 1.5 * CFA(n_centers=32).fit(dirty).threshold_
+    assert drop.threshold_ == pytest.approx(clean.threshold_, rel=0.2)

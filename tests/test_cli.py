@@ -44,7 +44,7 @@ def test_fit_score_info(cloth, tmp_path):
 def test_line_on_stdout(part, line):
     scored = run("score", part, line[0])
     result = load(part).score_image(line[0])
-    assert scored.stdout == f"{result.verdict:5s} {result.score:8.3f}  {line[0]}\n"
+    assert scored.stdout == f"{result.verdict:6s} {result.score:8.3f}  {line[0]}\n"
 
 
 def test_formats(part, line, tmp_path):

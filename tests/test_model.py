@@ -31,13 +31,14 @@ def test_defects_score_higher_and_where_they_are(model, cloth, line):
 
 def test_score_is_raw_score_over_threshold(model, line):
     for result in model.score(line):
-        assert result.score == result.raw_score / model.threshold_
-        assert result.verdict == ("NG" if result.score > 1 else "OK")
+        assert result.score == pytest.approx(result.raw_score / model.threshold_, rel=1e-6)
+        assert result.verdict == ("NG" if result.score > 1 else "UNSURE" if result.score > result.unsure_from else "OK")
+        assert result.score == result.map.max()
         assert result.map.dtype == np.float32
 
 
 def test_threshold_is_the_highest_held_back_score(model):
-    assert model.threshold_ == model.training_["held_back_scores"]["highest"]
+    assert model.threshold_ == model.training_["held_back_scores"]["highest"] == max(model.good_scores_)
 
 
 def test_good_pictures_score_lower_by_banks_that_saw_them(model, good):

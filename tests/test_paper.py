@@ -106,10 +106,10 @@ def test_command_fits_reports_and_tells(good, tmp_path):
     runner = CliRunner()
     fitted = runner.invoke(
         main, ["fit", *map(str, good[:4]), "-o", str(tmp_path / "p.cfa"), "--recipe", "paper", "--epochs", "1",
-               "--gamma-c", "8", "--report", str(tmp_path / "report.json")],
+               "--gamma-c", "8", "--report", str(tmp_path / "report")],
     )  # fmt: skip
     assert fitted.exit_code == 0, fitted.output
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((tmp_path / "report" / "training.json").read_text())
     assert report[0]["epoch"] == 1
     assert report[0]["seconds"] > 0
     told = runner.invoke(main, ["info", str(tmp_path / "p.cfa")])

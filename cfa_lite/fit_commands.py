@@ -1,0 +1,173 @@
+"""``cfa-lite fit``, ``info`` and ``demo``: what a model is made of."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .errors import OutputError
+from .options import PATH
+
+if TYPE_CHECKING:
+    from .model import CFA
+
+
+@click.command()
+@click.argument("good", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, metavar="PART.CFA", help="The model file to write.")
+@click.option(
+    "--recipe",
+    type=click.Choice(["adapted", "none", "paper"]),
+    default="adapted",
+    show_default=True,
+    help="How the descriptor is made.",
+)
+@click.option(
+    "--backbone",
+    default="lite0",
+    show_default=True,
+    metavar="NAME|FILE.ONNX",
+    help="A shipped CNN, or your own ONNX file with its manifest entry (.json) beside it.",
+)
+@click.option(
+    "--n-centers", type=click.IntRange(1), default=256, show_default=True, help="Memory bank size of each level."
+)
+@click.option(
+    "--shrinkage",
+    type=click.FloatRange(0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the mean eigenvalue added before whitening.",
+)
+@click.option(
+    "--background",
+    type=click.FloatRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="Share of a picture's own median distance taken off its map and score.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures: same model."
+)
+@click.option(
+    "--atypical",
+    type=click.Choice(["count", "keep", "drop"]),
+    default="count",
+    show_default=True,
+    help="Good pictures that are far out: count for the limits only, are kept to learn from, or dropped.",
+)
+@options.limit_options(given=True)
+@click.option(
+    "--min-area", type=float, default=0, show_default=True, metavar="PX", help="Smaller regions make no picture NG."
+)
+@click.option("--mm-per-pixel", type=float, metavar="MM", help="Gives regions their area in square millimetres.")
+@click.option("--mask", type=PATH, metavar="FILE", help="Picture of the parts' size: white counts, black is ignored.")
+@options.paper_options
+@click.option(
+    "--max-memory",
+    type=float,
+    default=1000,
+    show_default=True,
+    metavar="MB",
+    help="Features held in memory; more go to a temporary file.",
+)
+@click.option(
+    "--report",
+    type=PATH,
+    metavar="DIR",
+    help="Write report.html, which shows the good pictures most unlike the others; paper: training.json too.",
+)
+@options.threads
+def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: float, **arguments: Any) -> None:
+    """Learn a product from pictures of GOOD parts: folders (searched recursively) or files.
+
+    \b
+    Example:
+      cfa-lite fit good/ -o part.cfa
+    """
+    start = time.perf_counter()
+    from . import artefacts, facts, images
+    from .model import CFA
+
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
+    artefacts.make_folder(output.parent)
+    if report:
+        artefacts.make_folder(report)
+    pictures = images.find_pictures(good)
+    try:
+        model = CFA(background_share=background, **arguments)
+        model.fit([p.path for p in pictures], progress=options.progress())
+    except ValueError as error:  # of files only arguments can be wrong in this way
+        raise click.UsageError(str(error)) from error
+    model.save(output)
+    if report:
+        _write_report(model, output, report)
+    made = model.training_
+    h, w = made["working_px"]
+    left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
+    used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
+    for line in facts.remarks(model.info()):
+        click.echo(line, err=True)
+    click.echo(
+        f"{output}: {used}, {time.perf_counter() - start:.1f} s, {output.stat().st_size / 1000:.0f} kB", err=True
+    )
+
+
+def _write_report(model: CFA, output: Path, folder: Path) -> None:
+    from . import artefacts, facts
+
+    if model.report_:
+        artefacts.write_text(json.dumps(model.report_, indent=1) + "\n", folder / "training.json")
+    page = options.new_page(f"Good pictures of {output.name}", model, facts.told(model.info()))
+    page.facts["pictures below"] = f"the {len(model.unlike_)} most unlike the others, each as seen without it"
+    page.warnings += facts.remarks(model.info())
+    for result in model.unlike_:
+        page.add(result.path, result)
+    page.write(folder / "report.html")
+
+
+@click.command()
+@click.argument("part", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="All of it, as one JSON object.")
+@options.moved_backbone
+def info(part: Path, as_json: bool, backbone: Path | None) -> None:
+    """Tell where the model PART comes from.
+
+    \b
+    Example:
+      cfa-lite info part.cfa
+    """
+    from .facts import told
+    from .model import load
+
+    facts = load(part, backbone=backbone).info()
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in told(facts).items():
+        click.echo(f"{name + ':':15s}{value}")
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures.")
+def demo(folder: Path, seed: int) -> None:
+    """Make pictures of woven cloth to try things on: FOLDER/good, FOLDER/line (some with defects), FOLDER/masks.
+
+    \b
+    Example:
+      cfa-lite demo cloth && cfa-lite fit cloth/good -o cloth.cfa && cfa-lite score cloth.cfa cloth/line
+    """
+    from .demo import make_demo
+
+    made = make_demo(folder, seed, progress=options.progress())
+    click.echo(
+        f"{folder}: {made.n_good} good pictures, {made.n_line} of the line, {made.n_defective} of them defective",
+        err=True,
+    )

@@ -1,0 +1,142 @@
+"""``cfa-lite score``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+from .errors import OutputError
+from .options import PATH
+
+if TYPE_CHECKING:
+    from .images import PictureFile
+    from .results import ScoreResult
+
+SHIFTED = (
+    "three quarters of these pictures score higher than three quarters of the good ones did: camera, light or product"
+    " have changed, or most are defective. If they are good, `cfa-lite calibrate` sets new limits."
+)
+
+
+@click.command()
+@click.argument("part", type=PATH)
+@click.argument("pictures", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH, metavar="FILE", help="Write the results here too: .csv or .jsonl.")
+@click.option(
+    "--format", "fmt", type=click.Choice(["csv", "jsonl"]), help="Format of FILE, or of stdout when there is none."
+)
+@click.option(
+    "--maps", type=PATH, metavar="DIR", help="Write score maps: 32-bit TIFF of the picture's size, 1.0 is the limit."
+)
+@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNGs: the picture, and the map over it.")
+@click.option("--masks", type=PATH, metavar="DIR", help="Write where the regions are: 8-bit PNG, 255 inside.")
+@click.option("--report", type=PATH, metavar="FILE.HTML", help="Write one page with all of it, to look at anywhere.")
+@click.option("--fail-on-anomaly", is_flag=True, help="Exit with 3 if a picture is NG.")
+@options.sensitivity
+@options.threshold
+@options.moved_backbone
+@options.threads
+def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
+          overlays: Path | None, masks: Path | None, report: Path | None, fail_on_anomaly: bool,
+          sensitivity: float | None, threshold: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
+    """Score PICTURES (folders or files) with the model PART: one line each, 1.0 is the limit.
+
+    Exit code 0: done, 1: a picture or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly.
+
+    \b
+    Example:
+      cfa-lite score part.cfa line/ --output results.csv --report line.html
+    """
+    from . import artefacts, decision, facts, images
+    from .model import load
+    from .results import VERDICTS
+
+    model = load(part, backbone=backbone, threads=threads)
+    options.adjust(model, sensitivity, threshold)
+    folders = {
+        kind: folder and artefacts.make_folder(folder)
+        for kind, folder in (("maps", maps), ("overlays", overlays), ("masks", masks))
+    }
+    found = _without_outputs(images.find_pictures(pictures), pictures, [f for f in folders.values() if f])
+    names = artefacts.output_names(found)
+    _check_no_overwriting(found, names, folders, [f for f in (output, report) if f])
+    file_format = (fmt or artefacts.format_of(output)) if output else None
+    rows = artefacts.open_rows(output) if output else None
+    screen_format = fmt if not output else None
+    page = options.new_page(f"Scored with {part.name}", model, facts.limits_told(model.info())) if report else None
+    counts = dict.fromkeys(VERDICTS, 0)
+    raw_scores = []
+    start = time.perf_counter()
+    try:
+        if rows and file_format:
+            rows.write(artefacts.header(file_format))
+        if screen_format:
+            click.echo(artefacts.header(screen_format), nl=False)
+        for picture, name, result in zip(found, names, model.iter_score([p.path for p in found])):
+            counts[result.verdict] += 1
+            if result.status == "ok":
+                raw_scores.append(result.raw_score)
+                _write_pictures(picture, name, result, folders)
+            if page:
+                page.add(picture.path, result)
+            if rows and file_format:
+                rows.write(artefacts.row(result, file_format))
+            click.echo(artefacts.row(result, screen_format) if screen_format else _line(result), nl=False)
+    finally:
+        if rows:
+            rows.close()
+    warnings = [SHIFTED] if decision.has_shifted(raw_scores, model.good_scores_) else []
+    for warning in warnings:
+        click.echo(warning, err=True)
+    if page and report:
+        page.warnings += warnings
+        page.write(report)
+    n, seconds = len(found), time.perf_counter() - start
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    places = "".join(f"; {kind} in {folder}" for kind, folder in folders.items() if folder)
+    places += f"; report in {report}" if report else ""
+    click.echo(f"{n} picture{'s' * (n != 1)}: {said}; {seconds / n * 1000:.0f} ms each{places}", err=True)
+    if counts["ERROR"]:
+        sys.exit(options.EXIT_FAILED)
+    if fail_on_anomaly and counts["NG"]:
+        sys.exit(options.EXIT_ANOMALY)
+
+
+def _line(result: ScoreResult) -> str:
+    number = f"{result.score:8.3f}" if result.status == "ok" else "       -"
+    return f"{result.verdict:6s} {number}  {result.message or result.path}\n"
+
+
+def _write_pictures(picture: PictureFile, name: Path, result: ScoreResult, folders: dict[str, Path | None]) -> None:
+    from . import artefacts, report
+
+    if folders["maps"]:
+        artefacts.write_map(result, folders["maps"] / f"{name}.tiff")
+    if folders["masks"]:
+        artefacts.write_mask(result, folders["masks"] / f"{name}.png")
+    if folders["overlays"]:
+        artefacts.write_image(report.overlay(picture.path, result), folders["overlays"] / f"{name}.png")
+
+
+def _without_outputs(found: list[PictureFile], inputs: tuple[Path, ...], folders: list[Path]) -> list[PictureFile]:
+    """Leave out what an earlier run wrote into one of this run's output folders below an input folder."""
+    given = {folder.resolve() for folder in inputs}
+    outputs = [folder.resolve() for folder in folders]
+    below = [out for out in outputs if out not in given and given.intersection(out.parents)]
+    return [p for p in found if not any(out in p.path.resolve().parents for out in below)]
+
+
+def _check_no_overwriting(
+    found: list[PictureFile], names: list[Path], folders: dict[str, Path | None], files: list[Path]
+) -> None:
+    inputs = {picture.path.resolve(): picture.path for picture in found}
+    endings = {"maps": ".tiff", "overlays": ".png", "masks": ".png"}
+    targets = [folder / f"{name}{endings[kind]}" for kind, folder in folders.items() if folder for name in names]
+    for target in [*targets, *files]:
+        if target.resolve() in inputs:
+            raise OutputError(f"{target} would overwrite the picture {inputs[target.resolve()]}. Choose another place.")

@@ -1,0 +1,112 @@
+"""Ignore areas: what is black in the mask is neither learnt from nor scored, nor felt beside it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cfa_lite import CFA, ImageError, area, load
+
+
+@pytest.fixture(scope="module")
+def mask():
+    values = np.zeros((64, 96), np.uint8)
+    values[:, 40:] = 255
+    return values
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    coarse = np.random.default_rng(5).integers(40, 200, (8, 8, 12, 3)).astype(np.uint8)
+    return [np.asarray(Image.fromarray(c).resize((96, 64), Image.Resampling.BICUBIC)) for c in coarse]
+
+
+def spoilt(picture, rng):
+    """Anything at all in the ignored part."""
+    changed = picture.copy()
+    changed[:, :40] = rng.integers(0, 255, (64, 40, 3))
+    return changed
+
+
+@pytest.mark.parametrize("recipe", ["none", "adapted", "paper"])
+def test_what_is_ignored_changes_nothing(recipe, pictures, mask, rng, tmp_path):
+    options = dict(recipe=recipe, n_centers=16, gamma_c=16, epochs=1, mask=mask, threads=1)
+    model = CFA(**options).fit(pictures)
+    other = CFA(**options).fit([spoilt(p, rng) for p in pictures])
+    assert other.threshold_ == model.threshold_
+    model.save(tmp_path / "part.cfa")
+    again = load(tmp_path / "part.cfa")
+    for picture in pictures[:3]:
+        expected = model.score_image(picture)
+        for found in (model.score_image(spoilt(picture, rng)), other.score_image(picture), again.score_image(picture)):
+            assert found.raw_score == expected.raw_score
+            np.testing.assert_array_equal(found.map, expected.map)
+        assert (expected.full_map()[:, :38] == 0).all()
+        assert expected.full_map()[:, 44:].max() > 0.3
+    whole = CFA(**{**options, "mask": None}).fit(pictures)
+    assert whole.score_image(pictures[0]).raw_score != whole.score_image(spoilt(pictures[0], rng)).raw_score
+
+
+def test_a_defect_is_found_inside_and_not_outside(pictures, mask):
+    model = CFA(n_centers=16, mask=mask, threads=1).fit(pictures)
+    inside, outside = pictures[0].copy(), pictures[0].copy()
+    inside[20:40, 60:80] = 255
+    outside[20:40, 5:25] = 255
+    assert model.score_image(inside).score > 1.2 * model.score_image(pictures[0]).score
+    assert model.score_image(outside).raw_score == model.score_image(pictures[0]).raw_score
+
+
+def test_mask_of_another_size_or_black_is_refused(pictures, mask, tmp_path):
+    with pytest.raises(ImageError, match="is 96x64 px, but the mask is 48x64 px. Make the mask"):
+        CFA(mask=mask[:, :48]).fit(pictures)
+    with pytest.raises(ImageError, match="black everywhere"):
+        CFA(mask=np.zeros_like(mask)).fit(pictures)
+    with pytest.raises(ImageError, match="gone.png does not exist"):
+        CFA(mask=tmp_path / "gone.png").fit(pictures)
+    (tmp_path / "broken.png").write_text("no picture")
+    with pytest.raises(ImageError, match="broken.png cannot be read as a mask"):
+        CFA(mask=tmp_path / "broken.png").fit(pictures)
+    thin = np.zeros_like(mask)
+    thin[:, 5] = 255
+    assert area.read(thin).inside((64, 96)).any()
+    with pytest.raises(ImageError, match="too thin"):
+        area.read(thin).inside((32, 32))
+    model = CFA(n_centers=16, mask=mask, threads=1).fit(pictures)
+    with pytest.raises(ImageError, match="image 0 is 48x64 px, but the mask is 96x64 px"):
+        model.score_image(pictures[0][:, :48])
+
+
+def test_a_single_picture_of_another_size_is_left_out(pictures, mask):
+    model = CFA(n_centers=16, mask=mask, threads=1).fit([*pictures, pictures[0][:, :80]])
+    assert [name for name, _ in model.skipped_] == ["image 8"]
+
+
+def test_masks_of_every_kind_read_the_same(mask, tmp_path):
+    picture = Image.fromarray(mask)
+    files = {
+        "a.png": picture,
+        "b.bmp": picture.convert("RGB"),
+        "c.png": picture.convert("1"),
+        "d.png": picture.convert("P"),
+    }
+    for name, image in files.items():
+        image.save(tmp_path / name)
+    for given in (mask, mask > 0, mask // 255, picture, *(tmp_path / name for name in files), str(tmp_path / "a.png")):
+        np.testing.assert_array_equal(area.read(given).mask, mask > 0)
+
+
+def test_packed_masks_come_back(rng):
+    for shape in ((5, 3), (64, 96)):
+        mask = rng.random(shape) > 0.5
+        found = area.unpacked(area.Area(mask).packed(), shape)
+        np.testing.assert_array_equal(found.mask, mask)
+    with pytest.raises(ValueError, match="bytes"):
+        area.unpacked(area.Area(mask).packed(), (64, 104))
+
+
+def test_cover_takes_the_nearest_pixel_that_counts():
+    mask = np.zeros((8, 8), bool)
+    mask[:, 4:] = True
+    pixels = np.arange(3 * 64, dtype=np.float32).reshape(3, 8, 8)
+    covered = area.Area(mask).cover(pixels)
+    np.testing.assert_array_equal(covered[:, :, 4:], pixels[:, :, 4:])
+    np.testing.assert_array_equal(covered[:, :, :4], np.repeat(pixels[:, :, 4:5], 4, axis=2))

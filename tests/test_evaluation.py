@@ -1,0 +1,430 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from cfa_lite import ImageError, known
+from cfa_lite.evaluation import PixelMeasures, proportion, remarks, summary, told
+from cfa_lite.known import find_test, read_mask, two_folders
+from cfa_lite.results import ScoreResult, failed
+
+
+def regions_of(mask):
+    """8-connected regions, each a list of (row, column), by flooding."""
+    left, regions = set(zip(*np.nonzero(mask))), []
+    while left:
+        edge, region = [left.pop()], []
+        while edge:
+            y, x = edge.pop()
+            region.append((y, x))
+            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+            left -= near
+            edge += near
+        regions.append(region)
+    return regions
+
+
+def naive_auroc(maps, masks):
+    """Share of pairs (defective, normal) in the right order, ties one half."""
+    normal = np.sort(np.concatenate([m[~k] for m, k in zip(maps, masks)]))
+    defective = np.concatenate([m[k] for m, k in zip(maps, masks)])
+    below, up_to = (np.searchsorted(normal, defective, side) for side in ("left", "right"))
+    return (below + up_to).mean() / 2 / normal.size
+
+
+def naive_aupro(maps, masks, max_fpr=0.3):
+    """At each value that occurs; between two of them straight lines."""
+    normal = np.sort(np.concatenate([m[~k] for m, k in zip(maps, masks)]))
+    regions = [np.sort([m[at] for at in r]) for m, k in zip(maps, masks) for r in regions_of(k)]
+    thresholds = np.unique(np.concatenate([m.ravel() for m in maps]))[::-1]
+    fpr = np.append(0, 1 - np.searchsorted(normal, thresholds) / normal.size)
+    overlap = np.append(0, np.mean([1 - np.searchsorted(r, thresholds) / r.size for r in regions], axis=0))
+    area = 0.0
+    for x0, x1, y0, y1 in zip(fpr, fpr[1:], overlap, overlap[1:]):
+        if x0 < max_fpr and x1 > x0:
+            end = min(x1, max_fpr)
+            area += (end - x0) * (y0 + y0 + (y1 - y0) * (end - x0) / (x1 - x0)) / 2
+    return area / max_fpr
+
+
+def measured(maps, masks):
+    pixels = PixelMeasures()
+    for score_map, mask in zip(maps, masks):
+        pixels.add(score_map, mask)
+    return pixels
+
+
+@pytest.fixture
+def pixels_of_pictures(rng):
+    """Four maps and masks: regions of many sizes, two that touch at a corner, and a good picture."""
+    masks = np.zeros((4, 60, 80), bool)
+    masks[0, 5:9, 5:9] = masks[0, 9:12, 9:30] = True
+    masks[0, 40:59, 50:79] = masks[1, 0, 0] = masks[1, 30:34, 20:70] = masks[2, 10:12, :] = True
+    maps = rng.normal(0, 1, masks.shape) + masks * rng.uniform(0.2, 2.5, (4, 1, 1))
+    return maps.astype(np.float32), masks
+
+
+CHANGES = {
+    "negative and positive": lambda m: m,
+    "all negative": lambda m: m - 5,
+    "with ties": lambda m: np.round(m * 2) / 2,
+    "tiny": lambda m: m * 1e-30,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("max_fpr", [0.05, 0.3, 1.0])
+def test_pixel_measures_are_the_naive_ones(pixels_of_pictures, change, max_fpr):
+    maps, masks = pixels_of_pictures
+    maps = CHANGES[change](maps).astype(np.float32)
+    pixels = measured(maps, masks)
+    assert pixels.auroc() == pytest.approx(naive_auroc(maps, masks), abs=1e-4)
+    assert pixels.aupro(max_fpr) == pytest.approx(naive_aupro(maps, masks, max_fpr), abs=1e-4)
+
+
+def test_pixel_measures_by_hand():
+    """Three normal pixels, regions of one and two; two normal pixels are above the lower half of the second."""
+    score_map = np.float32([[9, 0, 5, 2], [0, 4, 3, 0]])
+    mask = np.array([[1, 0, 1, 0], [0, 0, 1, 0]], bool)
+    pixels = PixelMeasures()
+    pixels.add(score_map, mask)
+    assert pixels.auroc() == pytest.approx((5 + 5 + 4) / 15)
+    # Overlap is 3/4 up to a fifth of the normal pixels (the 4), then 1.
+    assert pixels.aupro(0.4) == pytest.approx((0.2 * 0.75 + 0.2 * 1) / 0.4)
+
+
+def test_minus_zero_is_zero():
+    pixels = PixelMeasures()
+    pixels.add(np.float32([[0.0, -0.0]]), np.array([[False, True]]))
+    assert pixels.auroc() == 0.5
+
+
+def test_perfect_and_upside_down_maps(pixels_of_pictures):
+    _, masks = pixels_of_pictures
+    perfect = measured(masks.astype(np.float32), masks)
+    assert (perfect.auroc(), perfect.aupro()) == pytest.approx((1, 1))
+    worst = measured(-masks.astype(np.float32), masks)
+    assert (worst.auroc(), worst.aupro()) == pytest.approx((0, 0))
+
+
+def test_only_the_order_of_values_counts(pixels_of_pictures):
+    maps, masks = pixels_of_pictures
+    plain = measured(maps, masks)
+    for change in (np.exp, lambda m: 3 * m + 1, np.arctan):
+        changed = measured(change(maps), masks)
+        assert changed.auroc() == pytest.approx(plain.auroc(), abs=1e-4)
+        assert changed.aupro() == pytest.approx(plain.aupro(), abs=1e-4)
+
+
+def test_order_of_pictures_and_pieces_without_a_cut_region_do_not_count(pixels_of_pictures):
+    maps, masks = pixels_of_pictures
+    plain = measured(maps, masks)
+    pieces = [(m[at], k[at]) for m, k in zip(maps[::-1], masks[::-1]) for at in (slice(0, 35), slice(35, None))]
+    assert not any((k[34] & k[35]).any() for k in masks)
+    fed = measured(*zip(*pieces))
+    assert (fed.auroc(), fed.aupro()) == pytest.approx((plain.auroc(), plain.aupro()), rel=1e-12)
+
+
+def test_each_region_counts_alike_whatever_its_area():
+    """A large region found and a small one missed is half, though nearly all pixels are found."""
+    mask = np.zeros((100, 100), bool)
+    mask[:50], mask[99, 99] = True, True
+    score_map = mask.astype(np.float32)
+    score_map[99, 99] = -1
+    assert measured([score_map], [mask]).aupro() == pytest.approx(0.5)
+    assert measured([score_map], [mask]).auroc() > 0.999
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_one_kind_of_pixel_alone_is_not_measured(value):
+    pixels = measured([np.ones((4, 4), np.float32)], [np.full((4, 4), value)])
+    assert math.isnan(pixels.auroc()) and math.isnan(pixels.aupro())
+    assert math.isnan(PixelMeasures().auroc()) and math.isnan(PixelMeasures().aupro())
+
+
+def test_maps_that_cannot_be_counted():
+    pixels = PixelMeasures()
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), its mask \(3, 2\)"):
+        pixels.add(np.zeros((2, 3), np.float32), np.zeros((3, 2), bool))
+    with pytest.raises(ValueError, match="not finite"):
+        pixels.add(np.full((2, 2), np.nan, np.float32), np.zeros((2, 2), bool))
+    for wrong in (0, 1.1):
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            pixels.aupro(wrong)
+
+
+def draw(path, values=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((40, 50), 90, np.uint8) if values is None else values).save(path)
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    """Two good pictures and two kinds of defect, with masks named in both ways."""
+    root = tmp_path / "set"
+    for name in ("good/1.png", "good/2.png", "scratch/1.png", "hole/a.b.png", "hole/2.JPG"):
+        draw(root / "test" / name)
+    for name in ("scratch/1_mask.png", "hole/a.b.bmp", "hole/2_mask.PNG"):
+        draw(root / "ground_truth" / name)
+    return root
+
+
+def below(root, pictures):
+    return [
+        (p.path.relative_to(root).as_posix(), p.kind, p.mask and p.mask.relative_to(root).as_posix()) for p in pictures
+    ]
+
+
+IN_DATA_SET = [
+    ("test/good/1.png", "good", None),
+    ("test/good/2.png", "good", None),
+    ("test/hole/2.JPG", "hole", "ground_truth/hole/2_mask.PNG"),
+    ("test/hole/a.b.png", "hole", "ground_truth/hole/a.b.bmp"),
+    ("test/scratch/1.png", "scratch", "ground_truth/scratch/1_mask.png"),
+]
+
+
+def test_data_set_and_its_test_folder_are_the_same(data_set, monkeypatch):
+    (data_set / "test" / ".cache").mkdir()
+    (data_set / "test" / "notes.txt").write_text("")
+    assert below(data_set, find_test(data_set)) == IN_DATA_SET
+    assert below(data_set, find_test(data_set / "test")) == IN_DATA_SET
+    assert [p.defective for p in find_test(data_set)] == [False, False, True, True, True]
+    monkeypatch.chdir(data_set / "test")
+    here = find_test(Path("."))
+    assert [p.mask and p.mask.resolve() for p in here] == [p.mask and p.mask.resolve() for p in find_test(data_set)]
+
+
+def test_data_set_without_ground_truth(data_set):
+    (data_set / "ground_truth").rename(data_set / "elsewhere")
+    assert below(data_set, find_test(data_set)) == [(path, kind, None) for path, kind, _ in IN_DATA_SET]
+
+
+def test_data_sets_that_lack_something(data_set):
+    with pytest.raises(ImageError, match="nowhere is not a folder. Check"):
+        find_test(data_set / "nowhere")
+    (data_set / "ground_truth/scratch/1_mask.png").unlink()
+    with pytest.raises(
+        ImageError, match=r"scratch/1.png has no mask: .*ground_truth/scratch/1_mask.png does not exist"
+    ):
+        find_test(data_set)
+    (data_set / "test/good").rename(data_set / "test/fine")
+    with pytest.raises(ImageError, match=r"test folder without good pictures.*test/<defect>, or name two folders"):
+        find_test(data_set)
+    draw(data_set / "only" / "good" / "1.png")
+    with pytest.raises(ImageError, match="no defect to find"):
+        find_test(data_set / "only")
+    (data_set / "only" / "hole").mkdir()
+    with pytest.raises(ImageError, match="hole holds no picture"):
+        find_test(data_set / "only")
+
+
+def test_two_folders(tmp_path):
+    for name in ("fine/1.png", "bad/1.png", "bad/hole/deep/2.png", "masks/1.png", "masks/hole/deep/2_mask.tif"):
+        draw(tmp_path / name)
+    good, defects, masks = (tmp_path / name for name in ("fine", "bad", "masks"))
+    assert below(tmp_path, two_folders(good, defects, masks)) == [
+        ("fine/1.png", "good", None),
+        ("bad/1.png", "defect", "masks/1.png"),
+        ("bad/hole/deep/2.png", "hole", "masks/hole/deep/2_mask.tif"),
+    ]
+    assert [p.mask for p in two_folders(good, defects, None)] == [None, None, None]
+    (masks / "1.png").unlink()
+    with pytest.raises(ImageError, match=r"bad/1.png has no mask: .*masks/1_mask.png does not exist"):
+        two_folders(good, defects, masks)
+
+
+def test_two_folders_that_do_not_fit(tmp_path):
+    for name in ("fine/1.png", "bad/1.png", "bad/good/1.png", "bad/masks/1.png"):
+        draw(tmp_path / name)
+    good, defects = tmp_path / "fine", tmp_path / "bad"
+    with pytest.raises(ImageError, match="nowhere does not exist"):
+        two_folders(tmp_path / "nowhere", defects, None)
+    inside = [(defects / "good", defects, None), (defects, defects / "good", None), (good, defects, defects / "masks"),
+              (defects, defects, None), (good, defects, good)]  # fmt: skip
+    for folders in inside:
+        with pytest.raises(ImageError, match="its pictures would count twice"):
+            two_folders(*folders)
+    with pytest.raises(ImageError, match=r"bad/good/1.png lies in a folder good among the defective"):
+        two_folders(good, defects, None)
+
+
+@pytest.mark.parametrize("dtype, value", [(np.uint8, 1), (np.uint8, 255), (np.uint16, 1), (np.uint16, 255),
+                                          (np.uint16, 65535), (bool, True)])  # fmt: skip
+def test_masks_of_any_depth(tmp_path, dtype, value):
+    values = np.zeros((40, 50), dtype)
+    values[3:7, 10:40] = value
+    draw(tmp_path / "m.png", values)
+    picture = known.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png")
+    mask = read_mask(picture, (40, 50))
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, values > 0)
+
+
+def test_masks_in_colour_and_with_soft_edges(tmp_path):
+    values = np.zeros((40, 50, 3), np.uint8)
+    values[3:7, 10:40] = 255
+    values[7, 10:40], values[8, 10:40] = 150, 100
+    draw(tmp_path / "m.png", values)
+    mask = read_mask(known.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
+    np.testing.assert_array_equal(mask, values[:, :, 0] > 127)
+
+
+def test_masks_that_cannot_be_used(tmp_path):
+    draw(tmp_path / "m.png", np.full((40, 50), 255, np.uint8))
+    draw(tmp_path / "black.png", np.zeros((40, 50), np.uint8))
+    (tmp_path / "text.png").write_text("no picture")
+
+    def picture(name):
+        return known.KnownPicture(tmp_path / "p.png", "hole", name and tmp_path / name)
+
+    with pytest.raises(ImageError, match=r"ground truth .*m.png is 50x40 px but its picture .*p.png is 40x50 px"):
+        read_mask(picture("m.png"), (50, 40))
+    with pytest.raises(ImageError, match=r"black.png is black all over but .*p.png counts as defective"):
+        read_mask(picture("black.png"), (40, 50))
+    with pytest.raises(ImageError, match=r"text.png cannot be read as a picture"):
+        read_mask(picture("text.png"), (40, 50))
+    with pytest.raises(ImageError, match=r"p.png has no mask. Draw one"):
+        read_mask(picture(None), (40, 50))
+
+
+def test_good_pictures_have_an_empty_mask(tmp_path):
+    mask = read_mask(known.KnownPicture(tmp_path / "p.png", "good", None), (4, 5))
+    assert (mask.shape, mask.dtype, mask.sum()) == ((4, 5), bool, 0)
+
+
+@pytest.mark.parametrize(
+    "k, n, low, high", [(0, 66, 0, 0.0544), (3, 16, 0.0405, 0.4565), (10, 10, 0.6915, 1), (0, 0, 0, 1)]
+)
+def test_proportion(k, n, low, high):
+    assert proportion(k, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def answers(*rows):
+    """Pictures and results from (kind, score, verdict); a score of None is a picture that failed."""
+    pictures, results = [], []
+    for i, (kind, score, verdict) in enumerate(rows):
+        pictures.append(known.KnownPicture(Path(kind, f"{i}.png"), kind, None))
+        if score is None:
+            results.append(failed(f"{kind}/{i}.png", "broken", 2.0, 0.01))
+        else:
+            results.append(ScoreResult(path=f"{kind}/{i}.png", status="ok", verdict=verdict, score=score,
+                                       raw_score=2 * score, threshold=2.0, seconds=0.01))  # fmt: skip
+    return pictures, results
+
+
+MIXED = answers(
+    ("good", 0.5, "OK"), ("good", 0.95, "UNSURE"), ("good", 1.2, "NG"), ("good", None, ""), ("good", 1.5, "NG"),
+    ("nep", 2.0, "NG"), ("nep", 0.9, "UNSURE"), ("cut", 0.4, "OK"), ("cut", 1.3, "NG"), ("cut", 1.6, "NG"),
+    ("hole", None, ""),
+)  # fmt: skip
+
+
+def test_summary_by_hand():
+    values = summary(*MIXED, None, 0.01)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert (values["n_good"], values["n_defective"], values["n_failed"]) == (4, 5, 2)
+    # Good pictures below each defective one: 4 (2.0), 4 (1.6), 3 (1.3), 1 (0.9), 0 (0.4).
+    assert values["image_auroc"] == pytest.approx(12 / 20)
+    # Precision at each defective picture, best first: 1/1, 2/2, 3/4, 4/7, 5/9.
+    assert values["average_precision"] == pytest.approx((1 + 1 + 3 / 4 + 4 / 7 + 5 / 9) / 5)
+    assert (values["precision"], values["recall"]) == pytest.approx((3 / 5, 3 / 5))
+    assert values["f1"] == pytest.approx(3 / 5)
+    false_alarms, found = values["false_alarms"], values["found"]
+    assert false_alarms.pop("interval") == pytest.approx(proportion(2, 4))
+    assert false_alarms == {"n": 2, "of": 4, "rate": 0.5, "promised": 0.01}
+    assert found.pop("interval") == pytest.approx(proportion(3, 5))
+    assert found == {"n": 3, "of": 5, "rate": 0.6}
+    assert values["unsure"] == {"good": 1, "defective": 1}
+    assert list(values["by_kind"].items()) == [
+        ("cut", {"found": 2, "of": 3, "unsure": 0}),
+        ("hole", {"found": 0, "of": 0, "unsure": 0}),
+        ("nep", {"found": 1, "of": 2, "unsure": 1}),
+    ]
+    assert values["missed"] == [
+        {"path": "cut/7.png", "kind": "cut", "score": 0.4},
+        {"path": "nep/6.png", "kind": "nep", "score": 0.9},
+    ]
+    assert values["false_alarm_pictures"] == [
+        {"path": "good/4.png", "score": 1.5},
+        {"path": "good/2.png", "score": 1.2},
+    ]
+    assert (values["pixel_auroc"], values["aupro"]) == (None, None)
+    assert "shift" not in values
+
+
+def test_f1_precision_and_recall_are_those_of_scikit_learn(rng):
+    for _ in range(20):
+        rows = [(rng.choice(["good", "cut"]), 1.0, rng.choice(["OK", "UNSURE", "NG", "NG"])) for _ in range(12)]
+        values = summary(*answers(("good", 1.0, "NG"), ("cut", 1.0, "OK"), *rows), None, 0.01)
+        truth = [False, True] + [kind == "cut" for kind, _, _ in rows]
+        called = [True, False] + [verdict == "NG" for _, _, verdict in rows]
+        assert values["f1"] == pytest.approx(f1_score(truth, called))
+        assert values["precision"] == pytest.approx(precision_score(truth, called))
+        assert values["recall"] == pytest.approx(recall_score(truth, called))
+
+
+def test_summary_takes_pixels(pixels_of_pictures):
+    pixels = measured(*pixels_of_pictures)
+    values = summary(*MIXED, pixels, 0.01)
+    assert (values["pixel_auroc"], values["aupro"]) == (pixels.auroc(), pixels.aupro())
+    empty = summary(*MIXED, PixelMeasures(), 0.01)
+    assert (empty["pixel_auroc"], empty["aupro"]) == (None, None)
+
+
+@pytest.mark.parametrize("rows", [[], [("cut", None, "")], [("good", 0.5, "OK")], [("cut", 0.5, "OK")]])
+def test_what_is_not_defined_is_none(rows):
+    values = summary(*answers(*rows), PixelMeasures(), 0.01, good_scores=[])
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert (values["image_auroc"], values["average_precision"], values["precision"]) == (None, None, None)
+    assert values["shift"] == {"p_value": None}
+    assert told(values)["image AUROC"] == "-   average precision -"
+
+
+def test_results_must_belong_to_pictures():
+    with pytest.raises(ValueError, match="11 pictures but 10 results"):
+        summary(MIXED[0], MIXED[1][1:], None, 0.01)
+
+
+def test_shift_of_good_pictures():
+    """Three above three: one order of twenty. Upward alone counts."""
+    pictures = answers(("good", 1.1, "NG"), ("good", 1.2, "NG"), ("good", 1.3, "NG"), ("cut", 0.1, "OK"))
+    assert summary(*pictures, None, 0.01, np.array([0.1, 0.2, 0.3]))["shift"] == {"p_value": pytest.approx(1 / 20)}
+    assert summary(*pictures, None, 0.01, [2.1, 2.2, 2.3])["shift"] == {"p_value": pytest.approx(1)}
+
+
+def test_told():
+    rows = (
+        [("good", 0.5, "OK")] * 66 + [("nep", 1.5, "NG")] * 8 + [("nep", 0.9, "UNSURE")] * 2 + [("nep", 0.4, "OK")] * 2
+    )
+    pixels = measured([np.float32([[1, 0]])], [np.array([[True, False]])])
+    assert told(summary(*answers(*rows, ("cut", 1.5, "NG")), pixels, 0.01)) == {
+        "pictures": "66 good, 13 defective",
+        "image AUROC": "0.846   average precision 0.871",
+        "pixel AUROC": "1.000   AUPRO 1.000",
+        "at the limit": "F1 0.82, found 9 of 13 (69 %, 95 % interval 39 to 91 %)",
+        "false alarms": "0 of 66 (0.0 %, 95 % interval 0.0 to 5.4 %), promised at most 1.0 %",
+        "unsure": "0 good, 2 defective",
+        "  cut": "1 of 1 found",
+        "  nep": "8 of 12 found, 2 unsure",
+    }
+    assert told(summary(*MIXED, None, 0.01))["pictures"] == "4 good, 5 defective, 2 could not be scored"
+
+
+def test_told_of_a_promise_that_does_not_hold():
+    bad = answers(*[("good", 1.5 + i / 100, "NG") for i in range(20)], ("cut", 2.0, "NG"))
+    fitted = np.linspace(0.2, 1, 20)
+
+    def said(promised_rate, good_scores):
+        return [remark.split(":")[0] for remark in remarks(summary(*bad, None, promised_rate, good_scores))]
+
+    broken = "The promise of at most 1.0 % false alarms does not hold on these pictures."
+    shifted = "Good pictures of the test score higher than those that the limits are of"
+    assert said(0.01, None) == said(0.01, fitted + 1) == [broken]
+    assert said(0.01, fitted) == [broken, shifted]
+    assert said(0.9, fitted) == [shifted]  # 83 to 100 % were seen
+    assert said(0.9, fitted + 1) == []
