@@ -103,7 +103,7 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
       cfa-lite evaluate part.cfa test/ --report test.html
       cfa-lite evaluate part.cfa --good monday/good --defects monday/bad
     """
-    from . import artefacts, evaluation, facts, known
+    from . import artefacts, evaluation, facts, images, known
     from .model import load
 
     if (test is None) == (good is None or defects is None) or (test and (good or defects or truth)):
@@ -111,6 +111,9 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     model = load(part, backbone=backbone, threads=threads)
     options.adjust(model, sensitivity, threshold)
     pictures = known.find_test(test) if test else known.two_folders(good, defects, truth)  # type: ignore[arg-type]
+    for picture in pictures:  # before anything is scored in vain
+        if picture.mask:
+            known.read_mask(picture, images.size_of(picture.path, str(picture.path)))
     for path in (output, report):
         if path:
             artefacts.make_folder(path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -41,7 +42,7 @@ def groups(maps: Sequence[np.ndarray], by_name: np.ndarray | None = None) -> np.
 
 
 def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
-    """Group (n,) of each picture by what a regular expression finds in its name.
+    """Group (n,) of each picture by what a regular expression finds in its file name.
 
     What its first group matched counts, or all of it where it has none. A name without a match is on its own.
 
@@ -56,7 +57,7 @@ def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
         raise ValueError(f"group_by={pattern!r}: not a regular expression ({error})") from error
     keys = []
     for i, name in enumerate(names):
-        match = compiled.search(name)
+        match = compiled.search(os.path.basename(name))
         keys.append(("match", *(match.groups() or (match.group(),))) if match else ("alone", i))
     known: dict[tuple, int] = {}
     return np.array([known.setdefault(key, len(known)) for key in keys])

@@ -73,8 +73,7 @@ def remove_background(score_map: np.ndarray, share: float, inside: np.ndarray | 
 
     The median is of what counts, `inside` (h, w) bool.
     """
-    thinned = score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP] if inside is None else score_map[inside]
-    return score_map - np.float32(share) * np.median(thinned)
+    return score_map - np.float32(share) * _median(score_map, inside)
 
 
 def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = None) -> np.ndarray:
@@ -93,16 +92,21 @@ def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = No
     So a picture above the limit shows where, and one below shows nothing; the order of a map's pixels stays as
     it is. The median stays too: the map of a part that is as usual is on one scale with every other.
     """
-    counted = score_map if inside is None else score_map[inside]
-    low, peak, top = np.median(counted), counted.max(), np.float32(score)
+    counted = score_map if inside is None else np.where(inside, score_map, -np.inf)
+    low, top = _median(score_map, inside), np.float32(score)
+    place = np.unravel_index(np.argmax(counted), counted.shape)
+    peak = score_map[place]
     if low < top and low < peak:
-        stretched = np.where(score_map > low, low + (score_map - low) * ((top - low) / (peak - low)), score_map)
-        stretched = np.where(score_map == peak, top, np.minimum(stretched, top))  # no rounding between the two
-    elif top <= low:
-        stretched = np.minimum(score_map, top)
-    else:  # a map without any relief
-        stretched = np.full_like(score_map, top)
-    return stretched if inside is None else np.where(inside, stretched, min(np.float32(0), top))
+        above = np.maximum(score_map - low, 0) * ((top - low) / (peak - low))
+        brought = np.minimum(np.minimum(score_map, low) + above, top)
+    else:  # lower than its own median, or without any relief
+        brought = np.minimum(score_map, top)
+    brought[place] = top  # exactly, whatever was rounded
+    return brought if inside is None else np.where(inside, brought, min(np.float32(0), top))
+
+
+def _median(score_map: np.ndarray, inside: np.ndarray | None) -> np.float32:
+    return np.median(score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP] if inside is None else score_map[inside])
 
 
 def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:
