@@ -13,6 +13,7 @@ from . import threads
 
 RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
+SIZE = 256  # by default: side of a square of the area that pictures are worked at
 ATYPICAL = ("count", "keep", "drop")
 
 # Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
@@ -25,6 +26,7 @@ _REAL = {
     "margin": (0, math.inf, True), "nu": (0, math.inf, False), "learning_rate": (0, math.inf, False),
     "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True), "max_memory": (0, math.inf, True),
     "limit_margin": (0, math.inf, True), "min_area": (0, math.inf, True), "mm_per_pixel": (0, math.inf, False),
+    "smallest_defect": (0, math.inf, False),
 }  # fmt: skip
 RATES = ("false_alarm_rate", "unsure_rate")
 
@@ -78,7 +80,7 @@ def check(params: Mapping[str, Any]) -> int:
             raise ValueError(f"{name}={value!r}: give a whole number of at least {lowest}")
     for name, (low, high, closed) in _REAL.items():
         value = params[name]
-        if name == "mm_per_pixel" and value is None:
+        if name in ("mm_per_pixel", "smallest_defect") and value is None:
             continue
         inside = isinstance(value, int | float | np.number) and math.isfinite(value) and low <= value <= high
         if not inside or (value == low and not closed):
@@ -87,12 +89,31 @@ def check(params: Mapping[str, Any]) -> int:
     check_rates(params["false_alarm_rate"], params["unsure_rate"])
     if not (params["group_by"] is None or isinstance(params["group_by"], str)):
         raise ValueError(f"group_by={params['group_by']!r}: give a regular expression as text, or None")
-    for name in ("bank_follows", "certainty"):
+    _check_sight(params)
+    for name in ("bank_follows", "certainty", "checks"):
         if not isinstance(params[name], bool | np.bool_):
             raise ValueError(f"{name}={params[name]!r}: give True or False")
     if params["bank_follows"] and params["bank"] != "kmeans_ema":
         raise ValueError("bank_follows=True goes with bank='kmeans_ema'; the position means never move")
     return threads.resolve(params["threads"])
+
+
+def _check_sight(params: Mapping[str, Any]) -> None:
+    size, value_range = params["size"], params["value_range"]
+    if size != "full" and (not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 64):
+        raise ValueError(f"size={size!r}: give a whole number of at least 64, or 'full'")
+    if params["recipe"] == "paper" and (size != SIZE or params["smallest_defect"] is not None):
+        raise ValueError(
+            "size and smallest_defect belong to other recipes: 'paper' works at 224x224 pixels, as published"
+        )
+    if value_range is None or value_range == "auto":
+        return
+    try:
+        low, high = (float(value) for value in value_range)
+    except (TypeError, ValueError):
+        raise ValueError(f"value_range={value_range!r}: give (low, high), 'auto' or None") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"value_range={value_range!r}: give (low, high) with low below high")
 
 
 def check_rates(false_alarm_rate: float, unsure_rate: float) -> None:

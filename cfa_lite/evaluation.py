@@ -126,7 +126,7 @@ def summary(
 ) -> dict[str, Any]:
     """All measures, in types that JSON knows; None where one is not defined.
 
-    Pictures that could not be scored count in `n_failed` alone. "Found", F1, precision, recall and false alarms
+    Pictures that could not be scored count in `n_failed` alone. INVALID ones are neither found nor missed. "Found", F1, precision, recall and false alarms
     are those at the limit the model was fitted with: NG counts, UNSURE does not.
 
     Parameters
@@ -152,14 +152,14 @@ def summary(
 
     if len(pictures) != len(results):
         raise ValueError(f"{len(pictures)} pictures but {len(results)} results; give one a picture")
-    scored = [(picture, result) for picture, result in zip(pictures, results) if result.status == "ok"]
+    scored = [(picture, result) for picture, result in zip(pictures, results) if math.isfinite(result.score)]
     good = [(picture, result) for picture, result in scored if not picture.defective]
     defective = [(picture, result) for picture, result in scored if picture.defective]
     scores = [result.score for _, result in good + defective]
     answers = [False] * len(good) + [True] * len(defective)
     ranked = bool(good and defective)
     n_found, n_false = _count(defective, "NG"), _count(good, "NG")
-    missed = sorted((pair for pair in defective if pair[1].verdict != "NG"), key=lambda pair: pair[1].score)
+    missed = sorted((pair for pair in defective if pair[1].verdict in ("OK", "UNSURE")), key=lambda pair: pair[1].score)
     alarms = sorted((pair for pair in good if pair[1].verdict == "NG"), key=lambda pair: -pair[1].score)
     by_kind = {}
     for kind in sorted({picture.kind for picture in pictures if picture.defective}):
@@ -169,6 +169,7 @@ def summary(
         "n_good": len(good),
         "n_defective": len(defective),
         "n_failed": len(pictures) - len(scored),
+        "n_invalid": sum(result.verdict == "INVALID" for result in results),
         "image_auroc": float(roc_auc_score(answers, scores)) if ranked else None,
         "average_precision": float(average_precision_score(answers, scores)) if ranked else None,
         "f1": _ratio(2 * n_found, n_found + n_false + len(defective)),
@@ -210,6 +211,7 @@ def told(summary: dict[str, Any]) -> dict[str, str]:
     """What `summary` gave, in lines to read, by name."""
     found, alarms, unsure = summary["found"], summary["false_alarms"], summary["unsure"]
     failed = f", {summary['n_failed']} could not be scored" if summary["n_failed"] else ""
+    failed += f", {summary['n_invalid']} invalid" if summary["n_invalid"] else ""
     average_precision = _shown(summary["average_precision"], 3)
     lines = {
         "pictures": f"{summary['n_good']} good, {summary['n_defective']} defective{failed}",

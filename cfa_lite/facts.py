@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+VISIBLE_PX = 4  # of the working size: a patch of the finest level; a defect of fewer may not be seen
+LITTLE_RANGE = 1 / 16
+MANY_SIZES = 2  # times the area, beyond which pictures of one product are said to differ in size
+
 _PAPER_ONLY = (
     "n_neighbors", "n_hard_negatives", "radius", "margin", "nu", "learning_rate", "weight_decay", "epochs",
     "batch_size", "gamma_c", "gamma_d", "bank", "ema_rate", "bank_follows", "certainty",
@@ -29,7 +33,10 @@ def told(facts: dict[str, Any]) -> dict[str, str]:
         "good pictures": f"{made['n_images']} used, {made['n_skipped']} left out",
         "their size": " to ".join(dict.fromkeys(sizes)) + " px",
         "worked at": f"{w}x{h} px{half} ({facts['scale']:.3g} of the picture's scale)",
+        "smallest seen": f"a defect of about {_smallest_seen(facts):.0f} px of the picture across",
     }
+    if facts["value_range"] is not None:
+        lines["values"] = "{:g} is black, {:g} is white".format(*facts["value_range"])
     lines |= limits_told(facts)
     lines |= {
         "most unlike": ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in made["most_unlike"]),
@@ -107,6 +114,7 @@ def remarks(facts: dict[str, Any]) -> list[str]:
             f"{limits['n_pictures']} good pictures are {limits['n_groups']} independent groups: near-duplicates, and what"
             " --group-by joins, count as one"
         )
+    found += _of_pictures(facts)
     for picture in made.get("atypical", []):
         effect = {
             "count": "It counts for the limits: if it is no good part, take it out or fit with --atypical drop; if it"
@@ -121,6 +129,28 @@ def remarks(facts: dict[str, Any]) -> list[str]:
     found.append(f"most unlike the other good pictures: {highest} (1 is the limit)")
     if facts["params"]["min_area"]:
         found.append(f"regions {_smallest(facts['params']['min_area'], facts['params']['mm_per_pixel'])}")
+    return found
+
+
+def _smallest_seen(facts: dict[str, Any]) -> float:
+    return max(1.0, VISIBLE_PX / facts["scale"])
+
+
+def _of_pictures(facts: dict[str, Any]) -> list[str]:
+    """Remarks on what the good pictures are."""
+    made, found = facts["training"], []
+    (low_h, low_w), (high_h, high_w) = made["smallest_px"], made["largest_px"]
+    if high_h * high_w > MANY_SIZES * low_h * low_w:
+        found.append(
+            f"the pictures' areas differ {high_h * high_w / (low_h * low_w):.1f} times ({low_w}x{low_h} to"
+            f" {high_w}x{high_h} px): all are worked at one scale, as one camera sees them. If theirs differ, bring them to"
+            " one size first"
+        )
+    if facts["value_range"] is None and made["looks"]["highest"] < 255 * LITTLE_RANGE:
+        found.append(
+            f"the pictures use {made['looks']['highest'] / 255:.1%} of the range of values: --range auto, or --range"
+            " LOW,HIGH, makes use of all of it"
+        )
     return found
 
 

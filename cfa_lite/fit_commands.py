@@ -11,7 +11,7 @@ import click
 
 from . import options
 from .errors import OutputError
-from .options import PATH
+from .options import PATH, RangeType, SizeType
 
 if TYPE_CHECKING:
     from .model import CFA
@@ -66,6 +66,25 @@ if TYPE_CHECKING:
     "--min-area", type=float, default=0, show_default=True, metavar="PX", help="Smaller regions make no picture NG."
 )
 @click.option("--mm-per-pixel", type=float, metavar="MM", help="Gives regions their area in square millimetres.")
+@click.option(
+    "--size",
+    type=SizeType(),
+    default=256,
+    show_default=True,
+    metavar="SIDE|full",
+    help="Pictures are worked at the area of a square with this side, in their own proportions; full: at their own size.",
+)
+@click.option("--tile", is_flag=True, help="The same as --size full: large pictures are worked in tiles.")
+@click.option(
+    "--smallest-defect", type=float, metavar="PX", help="Raise the size until a defect of so many pixels can be seen."
+)
+@click.option(
+    "--range",
+    "value_range",
+    type=RangeType(),
+    metavar="LOW,HIGH|auto",
+    help="Values that are black and white, of pictures of more than 8 bit. Default: all that 16 bit hold.",
+)
 @click.option("--mask", type=PATH, metavar="FILE", help="Picture of the parts' size: white counts, black is ignored.")
 @options.paper_options
 @click.option(
@@ -83,7 +102,9 @@ if TYPE_CHECKING:
     help="Write report.html, which shows the good pictures most unlike the others; paper: training.json too.",
 )
 @options.threads
-def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: float, **arguments: Any) -> None:
+def fit(
+    good: tuple[Path, ...], output: Path, report: Path | None, background: float, tile: bool, **arguments: Any
+) -> None:
     """Learn a product from pictures of GOOD parts: folders (searched recursively) or files.
 
     \b
@@ -99,6 +120,8 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, background: f
     artefacts.make_folder(output.parent)
     if report:
         artefacts.make_folder(report)
+    if tile:
+        arguments["size"] = "full"
     pictures = images.find_pictures(good)
     try:
         model = CFA(background_share=background, **arguments)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from . import adaptation, decision, duplicates, grids, images, pipeline, scoring, threads
+from .arguments import SIZE
 from .cross_fit import CrossFit, Distances, Fitted
 from .errors import ImageError
 from .good_pictures import N_UNLIKE, GoodPictures, Progress, provenance
 from .level import Finish, Fit, HeldBack, Learnt, Level
 from .pipeline import FeatureMaps
 
-WORKING_AREA_PX = 256 * 256
+WORKING_AREA_PX = SIZE**2
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def learn(
         training=training,
         finish=finish,
         area=good.area,
+        value_range=good.value_range,
     )
     return Fit(learnt, unlike, every.skipped)
 
@@ -135,8 +137,10 @@ def _left_out(out: GoodPictures[Seen], levels: list[Level], finish: Finish, back
     """Pictures that were left out, as seen by what was learnt without them, the highest score first."""
     found = []
     for i, seen in enumerate(out.kept):
-        distances = pipeline.distance_maps(seen.maps, levels, out.area)
-        raw = pipeline.combine(distances, levels, finish, background, out.working_sizes_px[i], out.area)
+        size_px = out.working_sizes_px[i]
+        distances = pipeline.distance_maps(seen.maps, levels, out.area, size_px)
+        distances = {key: pipeline.neutral(distance) for key, distance in distances.items()}
+        raw = pipeline.combine(distances, levels, finish, background, size_px, out.area)
         found.append(HeldBack(out.names[i], out.sizes_px[i], raw))
     return sorted(found, key=lambda one: -one.raw_map.max())
 
@@ -184,8 +188,7 @@ def _keep_what_helps(
         found = []
         for key in keys:
             where = adaptation.defective_patches(mask, maps[key.divisor, key.output].shape[1:])
-            fold, counts = cross.fold_of[i], cross.counts(maps, key)
-            pair = (pipeline.distance_map(maps, levels[key, fold], counts).ravel() for levels in (fitted, after))
+            pair = (pipeline.distance_map(maps, levels[key, cross.fold_of[i]]).ravel() for levels in (fitted, after))
             found.append([float(d[where].max()) for d in pair])
         return found
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnxruntime
 import PIL
-from PIL import Image
 
-from . import images, threads
+from . import images, looks, threads
 from ._version import __version__
 from .area import Area
 from .errors import ImageError
-from .images import ImageLike
+from .facts import VISIBLE_PX
+from .images import ImageLike, ValueRange
+from .looks import Look
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,7 +42,9 @@ class GoodPictures(Generic[T]):
     working_sizes_px: list[tuple[int, int]]
     scale: float
     skipped: list[tuple[str, str]]
+    looks: list[Look]
     area: Area | None = None
+    value_range: ValueRange | None = None
 
     def only(self, which: np.ndarray) -> GoodPictures[T]:
         """Those for which `which` (n,) bool is true."""
@@ -52,32 +55,55 @@ class GoodPictures(Generic[T]):
             names=[self.names[i] for i in at],
             sizes_px=[self.sizes_px[i] for i in at],
             working_sizes_px=[self.working_sizes_px[i] for i in at],
+            looks=[self.looks[i] for i in at],
         )
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How a recipe sees pictures: the median area they are brought to, the unit of their sides, and whether
-    all get one size (published) or one scale."""
+    """How a recipe sees pictures.
 
-    area_px: int
+    Attributes
+    ----------
+    area_px : int or None
+        Area that the median picture is brought to; None for full size.
+    unit_px : int
+        Sides are multiples of it.
+    one_size : bool
+        Whether all get one size (published) or one scale.
+    smallest_defect_px : float, optional
+        Pixels of the picture across; the scale is raised, to 1 at most, until a defect of that size has `VISIBLE_PX`.
+    """
+
+    area_px: int | None
     unit_px: int
     one_size: bool
+    smallest_defect_px: float | None = None
+
+    def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
+        """Working pixels a picture pixel, for pictures of these sizes."""
+        if self.area_px is None:
+            return 1.0
+        scale = float(np.sqrt(self.area_px / np.median([h * w for h, w in sizes_px])))
+        if self.smallest_defect_px is not None:
+            scale = max(scale, min(1.0, VISIBLE_PX / self.smallest_defect_px))
+        return scale
 
 
 def read(
     given: list[ImageLike],
     framing: Framing,
-    extract: Callable[[int, list[Image.Image], tuple[int, int]], T],
+    extract: Callable[[int, np.ndarray], T],
     keep: Callable[[T], T],
     area: Area | None,
+    value_range: ValueRange | None,
     n_threads: int,
     progress: Progress,
 ) -> GoodPictures[T]:
     """Read all pictures at the one scale that brings their median area to `framing.area_px`.
 
-    `extract` makes of a picture's place in `given`, bands and working size what is kept of it; `keep` puts that where
-    there is room.
+    `extract` makes of a picture's place in `given` and its pixels (3, h, w) of the working size what is kept of it;
+    `keep` puts that where there is room.
 
     Raises
     ------
@@ -96,26 +122,29 @@ def read(
         except ImageError as error:
             skipped[i] = str(error)
     _check_count(len(given), skipped)
-    scale = float(np.sqrt(framing.area_px / np.median([h * w for h, w in sizes.values()])))
+    scale = framing.scale(sizes.values())
     middle = images.middle_size(sizes.values())
     working = {
         i: images.working_size(middle if framing.one_size else size, scale, framing.unit_px)
         for i, size in sizes.items()
     }
 
-    def extract_one(i: int) -> T | ImageError:
+    def extract_one(i: int) -> tuple[T, Look] | ImageError:
         try:
-            bands = images.read(given[i], names[i])
+            bands = images.read(given[i], names[i], value_range)
         except ImageError as error:
             return error
-        return extract(i, bands, working[i])
+        pixels = images.to_pixels(bands, working[i], area)
+        return extract(i, pixels), looks.of(pixels)
 
     kept: dict[int, T] = {}
+    seen: list[Look] = []
     for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
         if isinstance(found, ImageError):
             skipped[i] = str(found)
         else:
-            kept[i] = keep(found)
+            kept[i] = keep(found[0])
+            seen.append(found[1])
         progress("reading", done, len(sizes))
     _check_count(len(given), skipped)
     return GoodPictures(
@@ -125,7 +154,9 @@ def read(
         working_sizes_px=[working[i] for i in kept],
         scale=scale,
         skipped=[(names[i], skipped[i]) for i in sorted(skipped)],
+        looks=seen,
         area=area,
+        value_range=value_range,
     )
 
 
@@ -148,6 +179,9 @@ def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
         "n_skipped": len(good.skipped),
         "smallest_px": list(by_area[0][0]),
         "largest_px": list(by_area[-1][0]),
+        "height_px": [min(h for h, _ in good.sizes_px), max(h for h, _ in good.sizes_px)],
+        "width_px": [min(w for _, w in good.sizes_px), max(w for _, w in good.sizes_px)],
+        "looks": looks.summarised(good.looks),
         "working_px": list(by_area[len(by_area) // 2][1]),
         "held_back_scores": {
             "lowest": float(scores.min()),

@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from .area import Area
 from .errors import ImageError
 
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
+ValueRange = tuple[float, float]
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 MIN_SIDE_PX = 32  # below, a picture has fewer than two patches a side at the coarsest stage
-MAX_AREA_RATIO = 4  # a picture so many times larger or smaller than all good ones is refused
-_SIXTEEN_BITS = np.float32(65535 / 255)
+PAGES = "pages"  # key of `info`
+_DTYPES = (np.uint8, np.uint16, np.int32, np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,20 @@ def name_of(image: ImageLike, position: int) -> str:
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {position}"
 
 
-def read(image: ImageLike, name: str = "image") -> list[Image.Image]:
+def read(image: ImageLike, name: str = "image", value_range: ValueRange | None = None) -> list[Image.Image]:
     """Open `image` as PIL bands: one image in mode L or RGB (8 bit) or F, or three in mode F.
 
     Parameters
     ----------
-    image : path, PIL.Image.Image, or ndarray (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), uint8 or uint16
-        16 bit: 0 to 65535 becomes 0 to 255 in floating point, neither clipped nor rounded. Alpha is
-        dropped, palettes and CMYK become RGB, EXIF orientation is applied.
+    image : path, PIL.Image.Image, or ndarray (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); uint8, uint16, int32 or float32
+        8 bit is taken as it is. 16 bit: 0 to 65535 becomes 0 to 255 in floating point, neither clipped nor rounded.
+        32 bit and floating point need `value_range`. 1 bit is 0 and 255. Alpha is dropped, palettes, CMYK and others
+        become RGB, EXIF orientation is applied. Of several pages the first is taken; `info[PAGES]` of the first band
+        tells how many there are.
     name : str
         What error messages call it.
+    value_range : (float, float), optional
+        Values that become 0 and 255, linearly, in floating point; what lies outside goes on beyond.
 
     Raises
     ------
@@ -88,12 +94,13 @@ def read(image: ImageLike, name: str = "image") -> list[Image.Image]:
         If `image` is something else, or an array of another dtype or shape.
     """
     if isinstance(image, np.ndarray):
-        bands = _bands_of_array(image, name)
+        bands = _bands_of_array(image, name, value_range)
     elif isinstance(image, Image.Image):
-        bands = _bands_of_pil(image, name)
+        bands = _bands_of_pil(image, name, value_range)
     elif isinstance(image, (str, os.PathLike)):
         with _opened(image, name) as file:
-            bands = _bands_of_pil(file, name)
+            bands = _bands_of_pil(file, name, value_range)
+            bands[0].info[PAGES] = getattr(file, "n_frames", 1)
     else:
         raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
     w, h = bands[0].size
@@ -116,29 +123,71 @@ def _opened(path: str | os.PathLike, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
 
 
-def _bands_of_array(array: np.ndarray, name: str) -> list[Image.Image]:
-    if array.dtype not in (np.uint8, np.uint16):
-        raise TypeError(f"{name} is an array of {array.dtype}; give uint8 (0 to 255) or uint16 (0 to 65535)")
+def _bands_of_array(array: np.ndarray, name: str, value_range: ValueRange | None) -> list[Image.Image]:
+    if array.dtype not in _DTYPES:
+        raise TypeError(
+            f"{name} is an array of {array.dtype}; give uint8 (0 to 255), uint16 (0 to 65535), or int32 or float32 with"
+            " a range"
+        )
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         raise ValueError(f"{name} is an array of shape {array.shape}; give (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)")
     if array.ndim == 3:
         array = array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3]
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and value_range is None:
         return [Image.fromarray(np.ascontiguousarray(array))]
     planes = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
-    return [Image.fromarray(np.ascontiguousarray(plane, np.float32) / _SIXTEEN_BITS) for plane in planes]
+    return [_floating(plane, name, value_range) for plane in planes]
 
 
-def _bands_of_pil(image: Image.Image, name: str) -> list[Image.Image]:
+def _floating(plane: np.ndarray, name: str, value_range: ValueRange | None) -> Image.Image:
+    """One plane (h, w) of any depth as a floating-point band of 0 to 255."""
+    low, high = value_range or (0.0, 65535.0)
+    if value_range is None and plane.dtype not in (np.uint8, np.uint16) and _outside_16_bits(plane):
+        raise ImageError(
+            f"{name} has values that no rule brings to 0 to 255 ({plane.dtype}). Say what is black and white: fit with"
+            " --range LOW,HIGH, or save it as 8 or 16 bit."
+        )
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        raise ImageError(f"{name} holds values that are not finite. Save it again or leave it out.")
+    values = (plane.astype(np.float32) - np.float32(low)) / np.float32((high - low) / 255)
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _outside_16_bits(plane: np.ndarray) -> bool:
+    """Some readers and writers call 16-bit grey 32 bit."""
+    return plane.dtype.kind == "f" or plane.min() < 0 or plane.max() > 65535
+
+
+def _bands_of_pil(image: Image.Image, name: str, value_range: ValueRange | None) -> list[Image.Image]:
     image = ImageOps.exif_transpose(image)  # also loads the pixels
-    if image.mode.startswith("I"):  # 16-bit grey; some readers and writers call it I (32 bit)
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError(f"{name} has 32-bit values outside 0 to 65535. Save it as 8 or 16 bit.")
-        return [Image.fromarray(values.astype(np.float32) / _SIXTEEN_BITS)]
-    if image.mode == "F":
-        raise ImageError(f"{name} is a floating-point picture without a known range. Save it as 8 or 16 bit.")
-    return [image.copy() if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "LA") else "RGB")]
+    if image.mode.startswith("I") or image.mode == "F":
+        return [_floating(np.asarray(image), name, value_range)]
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    if value_range is None:
+        return [image.copy()]
+    return [_floating(np.asarray(band), name, value_range) for band in image.split()]
+
+
+def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
+    """Lowest and highest value of pictures (image, name), in the values of their files; unreadable ones do not count.
+
+    Raises
+    ------
+    ImageError
+        If there is only one value.
+    """
+    low, high = np.inf, -np.inf
+    for image, name in images:
+        try:
+            for band in read(image, name, (0.0, 255.0)):  # values as they are
+                values = np.asarray(band)
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        except ImageError:
+            continue
+    if not low < high:
+        raise ImageError("the good pictures hold no two values, so no range can be taken from them.")
+    return low, high
 
 
 def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
@@ -159,23 +208,6 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (w, h) if turned else (h, w)
 
 
-def check_size(size_px: tuple[int, int], smallest_px: tuple[int, int], largest_px: tuple[int, int], name: str) -> None:
-    """Refuse a picture that cannot be of the product: far larger or smaller in area than all good ones.
-
-    Raises
-    ------
-    ImageError
-        If its area is more than `MAX_AREA_RATIO` times theirs, or less than their like part.
-    """
-    (h, w), (low_h, low_w), (high_h, high_w) = size_px, smallest_px, largest_px
-    if not low_h * low_w / MAX_AREA_RATIO <= h * w <= high_h * high_w * MAX_AREA_RATIO:
-        fitted = " to ".join(dict.fromkeys((f"{low_w}x{low_h}", f"{high_w}x{high_h}")))
-        raise ImageError(
-            f"{name} is {w}x{h} px, but the model was fitted on pictures of {fitted} px. Score pictures of the same"
-            " camera set-up, or fit anew."
-        )
-
-
 def working_size(size_px: tuple[int, int], scale: float, unit_px: int) -> tuple[int, int]:
     """Height and width times `scale`, each brought to the nearest multiple of `unit_px`, at least one."""
     h, w = (max(1, round(side * scale / unit_px)) * unit_px for side in size_px)
@@ -188,8 +220,16 @@ def middle_size(sizes_px: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return by_area[len(by_area) // 2]
 
 
-def to_pixels(bands: list[Image.Image], size_px: tuple[int, int]) -> np.ndarray:
-    """Bands of `read`, resized (bilinear, antialiased) to `size_px`: float32 (3, h, w), 0 to 255."""
+def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
+    """Bands of `read`, resized (bilinear, antialiased) to `size_px`: float32 (3, h, w), 0 to 255.
+
+    What `area` leaves out is covered.
+    """
+    pixels = _resized(bands, size_px)
+    return pixels if area is None else area.cover(pixels)
+
+
+def _resized(bands: list[Image.Image], size_px: tuple[int, int]) -> np.ndarray:
     h, w = size_px
     resized = [np.asarray(band.resize((w, h), Image.Resampling.BILINEAR), np.float32) for band in bands]
     if len(resized) == 3:

@@ -46,4 +46,5 @@ def judge(
         regions=regions.find(shown, size_px, mm_per_pixel),
         map=shown,
         picture_size_px=size_px,
+        value_range=learnt.value_range,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from .area import Area
 from .decision import Limits
+from .images import ValueRange
 
 
 @dataclass(frozen=True, order=True)
@@ -120,6 +121,7 @@ class Learnt:
     finish: Finish | None = None
     paper: PaperModel | None = None  # recipe `paper` has this in place of levels and finish
     area: Area | None = None
+    value_range: ValueRange | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,6 +155,7 @@ class Learnt:
             "map_smoothing": self.finish and self.finish.map_smoothing,
             "map_unit": self.finish and self.finish.map_unit,
             "paper": paper,
+            "value_range": self.value_range and list(self.value_range),
             "area_share": self.area and self.area.share,
         }
 

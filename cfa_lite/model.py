@@ -8,24 +8,25 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
-from . import arguments, decision, duplicates, images, judgement, persistence, recipes, threads
+from . import arguments, decision, duplicates, images, judgement, looks, persistence, recipes, threads
 from .area import Area, MaskLike
 from .backbone import Backbone, find_spec, open_fitted
 from .decision import Limits
 from .errors import ArchiveError, ImageError, NotFittedError
 from .feature_store import FeatureStore
 from .good_pictures import Progress
-from .images import ImageLike
+from .images import ImageLike, ValueRange
 from .level import Finish, Learnt, Level, PaperModel
-from .results import ScoreResult, failed
+from .results import ScoreResult, failed, unfit
 
+MAX_AREA_RATIO = 4  # a picture so many times larger than all good ones is not scored at all
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +68,16 @@ class CFA:
         Gives regions their area in square millimetres.
     mask : path, PIL image, ndarray (h, w) or None
         White counts, black is ignored; of the size of all pictures.
+    size : int of at least 64, or "full"
+        Pictures are worked in their own proportions, the median one at the area of a square with this side; "full": at
+        their own size. Large ones are worked in tiles.
+    smallest_defect : float or None
+        Pixels of the picture across; the size is raised until a defect of that size can be seen, to "full" at most.
+    value_range : (float, float), "auto" or None
+        Values that are black and white: see `cfa_lite.images.read`. "auto": the lowest and highest of the good pictures.
+    checks : bool
+        Whether pictures that cannot be of the product (one grey value, far darker, brighter or more blurred than any
+        good picture, another size) get the verdict INVALID.
     seed : int, at least 0
         Same seed, same pictures, same model.
     n_neighbors, n_hard_negatives : int
@@ -130,6 +141,7 @@ class CFA:
     finish_: Finish | None
     paper_: PaperModel | None
     area_: Area | None
+    value_range_: ValueRange | None
     history_: list[dict[str, Any]]
     skipped_: list[tuple[str, str]]
     unlike_: list[ScoreResult]
@@ -151,6 +163,10 @@ class CFA:
         min_area: float = 0.0,
         mm_per_pixel: float | None = None,
         mask: MaskLike | None = None,
+        size: int | str = arguments.SIZE,
+        smallest_defect: float | None = None,
+        value_range: ValueRange | str | None = None,
+        checks: bool = True,
         seed: int = 0,
         n_neighbors: int = 3,
         n_hard_negatives: int = 3,
@@ -183,6 +199,10 @@ class CFA:
         self.min_area = min_area
         self.mm_per_pixel = mm_per_pixel
         self.mask = mask
+        self.size = size
+        self.smallest_defect = smallest_defect
+        self.value_range = value_range
+        self.checks = checks
         self.seed = seed
         self.n_neighbors = n_neighbors
         self.n_hard_negatives = n_hard_negatives
@@ -398,15 +418,24 @@ class CFA:
     def _score(self, image: ImageLike, name: str, n_threads: int) -> ScoreResult:
         start = time.perf_counter()
         network = self._backbone()
-        bands = images.read(image, name)
+        bands = images.read(image, name, self.value_range_)
         w, h = bands[0].size
         made = self.training_
-        images.check_size((h, w), made["smallest_px"], made["largest_px"], name)
+        doubts = looks.size_doubts((h, w), made["height_px"], made["width_px"]) if self.checks else []
+        if doubts and h * w > MAX_AREA_RATIO * made["largest_px"][0] * made["largest_px"][1]:
+            return unfit(name, doubts[0], self.threshold_, time.perf_counter() - start)
         if self.area_ is not None:
             self.area_.check_size((h, w), name)
+        pixels = recipes.pixels_of(self._learnt(), bands, network)
+        look = looks.of(pixels)
+        doubts += looks.doubts(look, made["looks"]) if self.checks else []
+        notes = looks.notes(look, made["looks"], bands[0].info.get(images.PAGES, 1))
         with threads.serial_blas():
-            raw = recipes.raw_map(self._learnt(), self.background_share, bands, network, n_threads)
-        return self._judge(raw, name, (h, w), time.perf_counter() - start)
+            raw = recipes.raw_map(self._learnt(), self.background_share, pixels, network, n_threads)
+        result = self._judge(raw, name, (h, w), time.perf_counter() - start)
+        if doubts:
+            return replace(result, status="invalid", verdict="INVALID", message="; ".join(doubts + notes))
+        return replace(result, message="; ".join(notes)) if notes else result
 
     def _judge(self, raw_map: np.ndarray, name: str, size_px: tuple[int, int], seconds: float) -> ScoreResult:
         return judgement.judge(
@@ -444,6 +473,8 @@ class CFA:
             params["mask"] = os.fspath(self.mask)
         elif not isinstance(self.mask, (str, type(None))):
             params["mask"] = "given as an object"
+        if isinstance(self.value_range, (tuple, list)):
+            params["value_range"] = [float(value) for value in self.value_range]
         del params["threads"], params["max_memory"]
         return params
 

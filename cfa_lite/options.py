@@ -16,6 +16,36 @@ if TYPE_CHECKING:
     from .model import CFA
     from .page import Page
 
+
+class SizeType(click.ParamType):
+    """A whole number, or "full"."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        try:
+            return "full" if value == "full" else int(value)
+        except ValueError:
+            return self.fail(f"{value!r} is no side in pixels and not 'full'.", param, ctx)
+
+
+class RangeType(click.ParamType):
+    """Two numbers with a comma between them, or "auto"."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float] | str:
+        if value == "auto" or isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in value.split(","))
+        except ValueError:
+            return self.fail(f"{value!r} is not LOW,HIGH, as in 0,4095, and not 'auto'.", param, ctx)
+        return low, high
+
+
 PATH = click.Path(path_type=Path)
 EXIT_FAILED, EXIT_ANOMALY = 1, 3
 threads = click.option(

@@ -35,7 +35,7 @@ from .page_style import (
 )
 from .results import VERDICTS, ScoreResult
 
-MAX_CARDS = {"NG": 200, "UNSURE": 100, "OK": 24}  # with pictures; missed ones that are OK come on top
+MAX_CARDS = {"NG": 200, "UNSURE": 100, "INVALID": 60, "OK": 24}  # with pictures; missed ones that are OK come on top
 MAX_MISTAKES = 60  # pictured at any rate: the missed with the lowest scores, the false alarms with the highest
 MAX_ERRORS, MAX_ROWS = 500, 20_000
 _LONG_SIDE_PX = 320
@@ -45,6 +45,7 @@ _SERVED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 _MEANING = {
     "NG": "Score above the limit. Look at the outlined places.",
     "UNSURE": "Score close below the limit. A person should decide.",
+    "INVALID": "Cannot be of the product, for the reason below; the score says nothing.",
     "OK": "Looks like the good pictures. The highest scores are pictured.",
     "ERROR": "Could not be scored and says nothing about the part.",
 }
@@ -269,7 +270,7 @@ def _section(verdict: str, n: int, left: str, body: str) -> str:
 def _draw_card(place: int, image: ImageLike, result: ScoreResult, kind: str) -> Card:
     kept = replace(result, map=None)
     try:
-        picture = report.as_rgb(image, result.path)
+        picture = report.as_rgb(image, result)
     except ImageError as error:
         return Card(place, kept, kind, (), (1, 1), str(error))
     factor = min(1.0, _LONG_SIDE_PX / max(picture.size))

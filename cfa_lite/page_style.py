@@ -16,7 +16,7 @@ from .results import Region, ScoreResult
 MAX_REGIONS = 5  # that a card lists
 
 CSS = """
-:root{color-scheme:light;--ink:#1e1e22;--soft:#55555c;--line:#d5d5d8;--NG:#c44600;--UNSURE:#f2b705;--OK:#0060a0;
+:root{color-scheme:light;--ink:#1e1e22;--soft:#55555c;--line:#d5d5d8;--NG:#c44600;--UNSURE:#f2b705;--OK:#0060a0;--INVALID:#7a5c8a;
 --ERROR:#55555c;--good:#3aa88f;--defective:#5b1a66;--unknown:#8a8a92;--held:#d3d3d9}
 *{box-sizing:border-box}[hidden]{display:none!important}
 body{margin:0 auto;padding:16px 20px 48px;max-width:1240px;color:var(--ink);background:#fafaf8;
@@ -34,7 +34,7 @@ list-style:none}
 .tiles li{background:#fff;border:1px solid var(--line);border-top:6px solid var(--c,#9a9aa2);border-radius:6px;
 padding:8px 12px}
 .tiles b{display:block;font-size:30px;line-height:1.15}.tiles small{color:var(--soft);font-size:14px}
-.NG{--c:var(--NG)}.UNSURE{--c:var(--UNSURE)}.OK{--c:var(--OK)}.ERROR{--c:var(--ERROR)}.good{--c:var(--good)}
+.NG{--c:var(--NG)}.UNSURE{--c:var(--UNSURE)}.OK{--c:var(--OK)}.INVALID{--c:var(--INVALID)}.ERROR{--c:var(--ERROR)}.good{--c:var(--good)}
 .defective{--c:var(--defective)}.unknown{--c:var(--unknown)}.held{--c:var(--held)}
 .tag{display:inline-block;background:var(--c);color:#fff;font-weight:700;font-size:15px;line-height:1;padding:5px 9px;
 border-radius:5px}
@@ -251,12 +251,13 @@ def card_markup(card: Card) -> str:
     n = len(result.regions)
     return (
         f"<article class='card {result.verdict}' {known_as(result.verdict, card.kind)}><header>"
-        f"<span class='tag {result.verdict}'>{result.verdict}</span><b>score {result.score:.2f}</b>"
+        f"<span class='tag {result.verdict}'>{result.verdict}</span><b>score {number(result.score, 2)}</b>"
         f"<span class=soft>percentile {number(result.percentile, 1)}</span>"
         + (f"<span>really: <bdi>{escaped(card.kind)}</bdi></span>" if card.kind else "")
         + (f"<span class=note>{mistake}</span>" if mistake else "")
         + f"</header><div class=name><bdi>{name}</bdi></div>"
         + (f"<div class='pair{shape}'>{images}</div>" if images else f"<p>No picture: {escaped(card.problem)}</p>")
+        + (f"<p class=note>{escaped(result.message)}</p>" if result.message else "")
         + (f"<p>{n} region{'s' * (n > 1)} above the limit</p><ul>{''.join(lines)}</ul>" if lines else "")
         + "</article>\n"
     )

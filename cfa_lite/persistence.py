@@ -12,6 +12,7 @@ from . import archive, pipeline
 from . import area as area_
 from .decision import Limits
 from .errors import ArchiveError, ImageError
+from .images import ValueRange
 from .level import Finish, Learnt, Level, LevelKey, PaperModel
 
 _PAPER_ARRAYS = ("weight", "bias", "centers")
@@ -68,9 +69,12 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
         raise ValueError("levels or arrays are missing or too many")
     training = dict(meta["training"])
-    for size in ("smallest_px", "largest_px", "working_px"):
-        h, w = training[size]
-        _positive(h, size), _positive(w, size)
+    for size in ("smallest_px", "largest_px", "working_px", "height_px", "width_px"):
+        first, second = training[size]
+        _positive(first, size), _positive(second, size)
+    for name in ("darkest", "brightest", "blurriest", "highest", "all_grey", "none_grey"):
+        if not np.isfinite(training["looks"][name]):
+            raise ValueError(f"{name} is {training['looks'][name]!r}")
     return Learnt(
         levels=levels,
         limits=_limits(meta["limits"]),
@@ -82,8 +86,18 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
         finish=finish,
         paper=paper,
         area=None if area is None else area_.unpacked(area, tuple(training["largest_px"])),
+        value_range=_range(meta["value_range"]),
         history=[_limits(entry).to_dict() for entry in meta["history"]],
     )
+
+
+def _range(given: Any) -> ValueRange | None:
+    if given is None:
+        return None
+    low, high = (float(value) for value in given)
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(f"value_range is {given!r}")
+    return low, high
 
 
 def _limits(entry: dict[str, Any]) -> Limits:

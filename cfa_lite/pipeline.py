@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from . import descriptor, images, memory_bank, patches, scoring
+from . import descriptor, images, memory_bank, patches, scoring, tiles
 from .area import Area
 from .backbone import Backbone
 from .level import Finish, Level, LevelKey
@@ -25,16 +24,15 @@ def unit_px(backbone: Backbone) -> int:
     return backbone.unit_px * max(DIVISORS)
 
 
-def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
-    """Pixels (3, h, w) of a picture (bands of images.read) at its working size, what is ignored covered."""
-    pixels = images.to_pixels(bands, size_px)
-    return pixels if area is None else area.cover(pixels)
-
-
 def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> FeatureMaps:
-    """Feature maps of pixels (3, h, w) of the working size at every scale."""
-    maps = dict(((1, o), m) for o, m in enumerate(backbone.maps(pixels, n_threads)))
-    maps.update(((2, o), m) for o, m in enumerate(backbone.maps(images.halve(pixels), n_threads)))
+    """Feature maps of pixels (3, h, w) of the working size at every scale; of large pictures tile by tile."""
+    return tiles.stitched(pixels.shape[1:], lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads))
+
+
+def _maps_of_tile(pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int) -> FeatureMaps:
+    part = np.ascontiguousarray(pixels[(slice(None), *tile)])
+    maps = dict(((1, o), m) for o, m in enumerate(backbone.maps(part, n_threads)))
+    maps.update(((2, o), m) for o, m in enumerate(backbone.maps(images.halve(part), n_threads)))
     return maps
 
 
@@ -47,28 +45,52 @@ def level_patches(maps: FeatureMaps, key: LevelKey) -> np.ndarray:
 def distance_map(maps: FeatureMaps, level: Level, counts: np.ndarray | None = None) -> np.ndarray:
     """Distance of every patch to the level's nearest center, on the level's own grid: (h, w) float32.
 
-    Of patches (h*w,) bool that do not count none is measured; they get the mean of the others.
+    Of patches that do not count, by `counts` (h*w,) bool, none is measured; they are NaN.
     """
     grid = maps[level.key.divisor, level.key.output].shape[1:]
     rows = level_patches(maps, level.key)
     counted = rows if counts is None else rows[counts]
     _, distance_sq = memory_bank.nearest(descriptor.describe(counted, level.mean, level.weight), level.centers)
-    distance = np.sqrt(distance_sq)
     if counts is None:
-        return distance.reshape(grid)
-    everywhere = np.full(len(rows), distance.mean())
-    everywhere[counts] = distance
+        return np.sqrt(distance_sq).reshape(grid)
+    everywhere = np.full(len(rows), np.float32(np.nan))
+    everywhere[counts] = np.sqrt(distance_sq)
     return everywhere.reshape(grid)
 
 
-def counts_of(maps: FeatureMaps, key: LevelKey, area: Area | None) -> np.ndarray | None:
-    """Patches (h*w,) bool of a level that count; None if all do."""
-    return None if area is None else area.patches(maps[key.divisor, key.output].shape[1:])
+def neutral(distance: np.ndarray) -> np.ndarray:
+    """A distance map whose patches that do not count have the mean of those that do, so that smoothing does no harm."""
+    missing = np.isnan(distance)
+    return np.where(missing, distance[~missing].mean(), distance) if missing.any() else distance
 
 
-def distance_maps(maps: FeatureMaps, levels: list[Level], area: Area | None = None) -> dict[LevelKey, np.ndarray]:
-    """Distance map of every level."""
-    return {level.key: distance_map(maps, level, counts_of(maps, level.key, area)) for level in levels}
+def counts_of(
+    grid: tuple[int, ...], area: Area | None, size_px: tuple[int, int], tile: tuple[slice, slice] | None = None
+) -> np.ndarray | None:
+    """Patches (h*w,) bool that count, on the grid of a picture or of a tile of it; None if all do."""
+    if area is None:
+        return None
+    if tile is None:
+        return area.patches(grid)
+    stride = (tile[0].stop - tile[0].start) // grid[0]
+    whole = tuple(side // stride for side in size_px)
+    rows, columns = (slice(part.start // stride, part.stop // stride) for part in tile)
+    return area.patches(whole).reshape(whole)[rows, columns].ravel()
+
+
+def distance_maps(
+    maps: FeatureMaps,
+    levels: list[Level],
+    area: Area | None,
+    size_px: tuple[int, int],
+    tile: tuple[slice, slice] | None = None,
+) -> dict[LevelKey, np.ndarray]:
+    """Distance map of every level, of a picture of a working size or of a tile of it."""
+    found = {}
+    for level in levels:
+        grid = maps[level.key.divisor, level.key.output].shape[1:]
+        found[level.key] = distance_map(maps, level, counts_of(grid, area, size_px, tile))
+    return found
 
 
 def combine(
@@ -134,8 +156,7 @@ def shown_map(
 
 
 def raw_map(
-    bands: list[Image.Image],
-    size_px: tuple[int, int],
+    pixels: np.ndarray,
     backbone: Backbone,
     levels: list[Level],
     finish: Finish,
@@ -143,7 +164,16 @@ def raw_map(
     area: Area | None,
     n_threads: int,
 ) -> np.ndarray:
-    """The whole line: bands of images.read -> raw map, by fitted levels."""
-    maps = maps_of_pixels(to_pixels(bands, size_px, area), backbone, n_threads)
-    distances = distance_maps(maps, levels, area)
+    """The whole line: pixels (3, h, w) of the working size -> raw map (h, w), by fitted levels.
+
+    Of a large picture tile after tile is brought to distances, which are small; background and smoothing are of the
+    picture.
+    """
+    size_px = pixels.shape[1:]
+
+    def work(tile: tuple[slice, slice]) -> dict[LevelKey, np.ndarray]:
+        maps = _maps_of_tile(pixels, tile, backbone, n_threads)
+        return distance_maps(maps, levels, area, size_px, tile)
+
+    distances = {key: neutral(d) for key, d in tiles.stitched(size_px, work).items()}
     return combine(distances, levels, finish, background, size_px, area)

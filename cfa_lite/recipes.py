@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,37 @@ from .backbone import Backbone
 from .feature_store import FeatureStore
 from .fitting import Promise, Seen
 from .good_pictures import Framing, GoodPictures, Progress
-from .images import ImageLike
+from .images import ImageLike, ValueRange
 from .level import Fit, HeldBack, Learnt
 from .pipeline import FeatureMaps
 
 N_DEFECTS = 64  # made-up ones, over all good pictures
 _DEFECTS = 20  # stream of chance
+_WHOLE_AREAS = 4  # a picture of more times the usual area gets its made-up defects in a part of it
 PAPER_AREA_PX = 224 * 224  # published: every picture is resized to 224x224
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How pictures are looked at: the area they are brought to (None: full size), or the defect that must be seen;
+    which part counts; and which values are black and white."""
+
+    area_px: int | None = fitting.WORKING_AREA_PX
+    smallest_defect_px: float | None = None
+    area: Area | None = None
+    value_range: ValueRange | None = None
+
+
+def _sight(params: Mapping[str, Any], given: list[ImageLike]) -> Sight:
+    value_range = params["value_range"]
+    if value_range == "auto":
+        value_range = images.value_range_of((image, images.name_of(image, i)) for i, image in enumerate(given))
+    return Sight(
+        area_px=None if params["size"] == "full" else params["size"] ** 2,
+        smallest_defect_px=params["smallest_defect"],
+        area=None if params["mask"] is None else area_.read(params["mask"]),
+        value_range=value_range and (float(value_range[0]), float(value_range[1])),
+    )
 
 
 def learn(
@@ -40,7 +65,7 @@ def learn(
     ImageError, ValueError
         See `CFA.fit`.
     """
-    area = None if params["mask"] is None else area_.read(params["mask"])
+    sight = _sight(params, given)
     promise = Promise(
         false_alarm_rate=params["false_alarm_rate"],
         unsure_rate=params["unsure_rate"],
@@ -49,12 +74,12 @@ def learn(
         count_atypical=params["atypical"] == "count",
     )
     if params["recipe"] == "paper":
-        pooled = read_for_paper(given, network, store, n_threads, progress, area)
+        pooled = read_for_paper(given, network, store, n_threads, progress, sight)
         return _learn_paper(params, promise, pooled, network.spec.sha256, n_threads, progress)
     ingredients = fitting.NO_ADAPTATION
     if params["recipe"] == "adapted":
         ingredients = fitting.Ingredients(without_atypical=params["atypical"] != "keep")
-    good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, area)
+    good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, sight)
     return fitting.learn(
         good,
         network.spec.sha256,
@@ -77,19 +102,21 @@ def read(
     with_defects: bool,
     n_threads: int,
     progress: Progress,
-    area: Area | None = None,
+    sight: Sight | None = None,
 ) -> GoodPictures[Seen]:
     """Feature maps of good pictures at their scale, and of about `N_DEFECTS` made-up defects painted on them."""
+    sight = sight or Sight()
+    unit_px = pipeline.unit_px(network)
 
-    def extract(i: int, bands: list[Image.Image], size_px: tuple[int, int]) -> Seen:
-        pixels = pipeline.to_pixels(bands, size_px, area)
+    def extract(i: int, pixels: np.ndarray) -> Seen:
         seen = Seen(pipeline.maps_of_pixels(pixels, network))
         rng = np.random.default_rng([seed, _DEFECTS, i])
         n_painted = ((i + 1) * N_DEFECTS) // len(given) - (i * N_DEFECTS) // len(given) if with_defects else 0
         for _ in range(n_painted):
-            painted, mask = made_up.paint(pixels, rng)
-            if area is not None:
-                painted, mask = area.cover(painted), mask & area.inside(size_px)
+            window = _window(pixels.shape[1:], unit_px, rng)
+            painted, mask = made_up.paint(pixels[(slice(None), *window)], rng)
+            if sight.area is not None:
+                mask &= sight.area.inside(pixels.shape[1:])[window]
             if mask.any():
                 seen.painted.append((pipeline.maps_of_pixels(painted, network), mask))
         return seen
@@ -97,8 +124,18 @@ def read(
     def keep(seen: Seen) -> Seen:
         return Seen(_kept(seen.maps, store), [(_kept(maps, store), mask) for maps, mask in seen.painted])
 
-    framing = Framing(fitting.WORKING_AREA_PX, pipeline.unit_px(network), one_size=False)
-    return good_pictures.read(given, framing, extract, keep, area, n_threads, progress)
+    framing = Framing(sight.area_px, unit_px, one_size=False, smallest_defect_px=sight.smallest_defect_px)
+    return good_pictures.read(given, framing, extract, keep, sight.area, sight.value_range, n_threads, progress)
+
+
+def _window(size_px: tuple[int, ...], unit_px: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Where a defect is painted: anywhere in a picture of usual size, in a part of that size of a larger one."""
+    if size_px[0] * size_px[1] <= _WHOLE_AREAS * fitting.WORKING_AREA_PX:
+        return slice(0, size_px[0]), slice(0, size_px[1])
+    side = int(fitting.WORKING_AREA_PX**0.5) // unit_px * unit_px
+    starts = [int(rng.integers(0, max(0, whole - side) // unit_px + 1)) * unit_px for whole in size_px]
+    rows, columns = (slice(start, min(start + side, whole)) for start, whole in zip(starts, size_px))
+    return rows, columns
 
 
 def _kept(maps: FeatureMaps, store: FeatureStore) -> FeatureMaps:
@@ -111,15 +148,17 @@ def read_for_paper(
     store: FeatureStore,
     n_threads: int,
     progress: Progress,
-    area: Area | None = None,
+    sight: Sight | None = None,
 ) -> GoodPictures[paper.Pooled]:
     """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
+    sight = sight or Sight()
     return good_pictures.read(
         given,
         Framing(PAPER_AREA_PX, network.unit_px, one_size=True),
-        lambda i, bands, size_px: paper.pooled_maps(pipeline.to_pixels(bands, size_px, area), network),
+        lambda i, pixels: paper.pooled_maps(pixels, network),
         store.keep,
-        area,
+        sight.area,
+        sight.value_range,
         n_threads,
         progress,
     )
@@ -161,21 +200,27 @@ def _learn_paper(
         training=good_pictures.provenance(good, scores) | {"epochs": epochs},
         paper=fit.model,
         area=good.area,
+        value_range=good.value_range,
     )
     highest = sorted(fit.highest_maps, key=lambda i: -scores[i])
     unlike = [HeldBack(good.names[i], good.sizes_px[i], fit.highest_maps[i]) for i in highest]
     return Fit(learnt, unlike, good.skipped, fit.report)
 
 
-def raw_map(
-    learnt: Learnt, background: float, bands: list[Image.Image], network: Backbone, n_threads: int
-) -> np.ndarray:
-    """Raw map (h, w) float32 of a picture (bands of images.read) by what was learnt; its maximum is the raw score."""
+def pixels_of(learnt: Learnt, bands: list[Image.Image], network: Backbone) -> np.ndarray:
+    """Pixels (3, h, w) of a picture (bands of images.read) at the size it is worked at."""
+    w, h = bands[0].size
     if learnt.paper is not None:
         height, width = learnt.training["working_px"]
-        pixels = pipeline.to_pixels(bands, (height, width), learnt.area)
-        return paper.raw_map(paper.pooled_maps(pixels, network, n_threads), learnt.paper, (height, width), learnt.area)
-    w, h = bands[0].size
-    size = images.working_size((h, w), learnt.scale, pipeline.unit_px(network))
+    else:
+        height, width = images.working_size((h, w), learnt.scale, pipeline.unit_px(network))
+    return images.to_pixels(bands, (height, width), learnt.area)
+
+
+def raw_map(learnt: Learnt, background: float, pixels: np.ndarray, network: Backbone, n_threads: int) -> np.ndarray:
+    """Raw map (h, w) float32 of a picture's pixels by what was learnt; its maximum is the raw score."""
+    if learnt.paper is not None:
+        size_px = pixels.shape[1:]
+        return paper.raw_map(paper.pooled_maps(pixels, network, n_threads), learnt.paper, size_px, learnt.area)
     assert learnt.finish is not None
-    return pipeline.raw_map(bands, size, network, learnt.levels, learnt.finish, background, learnt.area, n_threads)
+    return pipeline.raw_map(pixels, network, learnt.levels, learnt.finish, background, learnt.area, n_threads)

@@ -18,7 +18,12 @@ _STOPS = np.array(
     [(20, 11, 53), (101, 21, 110), (190, 55, 82), (246, 124, 21), (252, 225, 100), (252, 255, 190)], np.float64
 )
 _INK, _PAPER = (30, 30, 34), (250, 250, 248)
-TAG = {"OK": (0, 96, 160), "UNSURE": (150, 110, 0), "NG": (196, 70, 0)}  # they differ with any colour vision
+TAG = {
+    "OK": (0, 96, 160),
+    "UNSURE": (150, 110, 0),
+    "NG": (196, 70, 0),
+    "INVALID": (122, 92, 138),
+}  # they differ with any colour vision
 
 
 def colour(values: np.ndarray) -> np.ndarray:
@@ -44,7 +49,7 @@ def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
     PIL.Image.Image
         RGB. The colours mean the same for every picture: see the scale at its right.
     """
-    picture = as_rgb(image, result.path)
+    picture = as_rgb(image, result)
     low, high = _LONG_SIDE_PX
     factor = min(max(low / max(picture.size), 1.0), high / max(picture.size))
     w, h = (max(1, round(side * factor)) for side in picture.size)
@@ -63,9 +68,9 @@ def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
     return canvas
 
 
-def as_rgb(image: ImageLike, name: str) -> Image.Image:
-    """Any picture as 8-bit RGB, to be looked at."""
-    bands = read(image, name)
+def as_rgb(image: ImageLike, result: ScoreResult) -> Image.Image:
+    """The picture that `result` is of as 8-bit RGB, to be looked at."""
+    bands = read(image, result.path, result.value_range)
     return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
 
 
@@ -86,7 +91,7 @@ def heat(picture: Image.Image, result: ScoreResult) -> Image.Image:
 
 def _draw_header(canvas: Image.Image, result: ScoreResult) -> None:
     draw = ImageDraw.Draw(canvas)
-    width = 82 if result.verdict == "UNSURE" else 52
+    width = 52 if len(result.verdict) == 2 else 86
     draw.rounded_rectangle((_MARGIN, 9, _MARGIN + width, 35), 5, fill=TAG[result.verdict])
     draw.text((_MARGIN + width / 2, 22), result.verdict, font=ImageFont.load_default(17), fill="white", anchor="mm")
     text = f"score {result.score:.2f}   limit 1.00"

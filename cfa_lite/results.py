@@ -12,7 +12,7 @@ FIELDS = (
     "path", "status", "verdict", "score", "percentile", "raw_score", "threshold", "n_regions", "largest_region_px",
     "seconds", "message",
 )  # fmt: skip
-VERDICTS = ("NG", "UNSURE", "OK", "ERROR")
+VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class ScoreResult:
     path : str
         The picture's path, or "image <position>" for one given as an object.
     status : str
-        "ok", or "error" for a picture that could not be scored; `message` then says why.
+        "ok", "invalid" for a picture that cannot be of the product, or "error" for one that could not be scored;
+        `message` then says why.
     verdict : str
-        "OK", "UNSURE", "NG", or "ERROR".
+        "OK", "UNSURE", "NG", "INVALID", or "ERROR".
     score : float
         raw_score / threshold: above 1.0 is NG, above `unsure_from` UNSURE. NaN for an error.
     raw_score : float
@@ -66,18 +67,20 @@ class ScoreResult:
     seconds : float
         Reading and scoring.
     message : str
-        Empty, or what was wrong.
+        Empty, or what is wrong or should be known.
     percentile : float
         How many good pictures of a hundred had a score no higher when the limit was set.
     unsure_from : float
         The lower limit of `score`.
     regions : tuple of Region
-        Where the map is above 1.0, the highest peak first; none unless the verdict is NG.
+        Where the map is above 1.0, the highest peak first; none unless the verdict is NG or INVALID.
     map : ndarray (h, w) float32 or None
         Map at the size the picture was worked at, on the same scale as the score: 1.0 is the limit. None for an
         error.
     picture_size_px : (int, int)
         Height and width of the picture; (0, 0) for an error.
+    value_range : (float, float) or None
+        What the model takes for black and white in the picture, to show it.
     """
 
     path: str
@@ -93,6 +96,7 @@ class ScoreResult:
     regions: tuple[Region, ...] = ()
     map: np.ndarray | None = None
     picture_size_px: tuple[int, int] = (0, 0)
+    value_range: tuple[float, float] | None = None
 
     def full_map(self) -> np.ndarray:
         """The map brought to the picture's own size (bilinear): float32 (h, w).
@@ -132,6 +136,11 @@ class ScoreResult:
 
 
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))
+
+
+def unfit(path: str, message: str, threshold: float, seconds: float) -> ScoreResult:
+    """Result of a picture that cannot be of the product and was not scored."""
+    return ScoreResult(path, "invalid", "INVALID", float("nan"), float("nan"), threshold, seconds, message)
 
 
 def failed(path: str, message: str, threshold: float, seconds: float) -> ScoreResult:

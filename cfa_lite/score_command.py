@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -37,12 +38,13 @@ SHIFTED = (
 @click.option("--masks", type=PATH, metavar="DIR", help="Write where the regions are: 8-bit PNG, 255 inside.")
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write one page with all of it, to look at anywhere.")
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with 3 if a picture is NG.")
+@click.option("--checks/--no-checks", default=True, help="Whether what cannot be of the product is INVALID.")
 @options.sensitivity
 @options.threshold
 @options.moved_backbone
 @options.threads
 def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
-          overlays: Path | None, masks: Path | None, report: Path | None, fail_on_anomaly: bool,
+          overlays: Path | None, masks: Path | None, report: Path | None, fail_on_anomaly: bool, checks: bool,
           sensitivity: float | None, threshold: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
     """Score PICTURES (folders or files) with the model PART: one line each, 1.0 is the limit.
 
@@ -57,6 +59,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     from .results import VERDICTS
 
     model = load(part, backbone=backbone, threads=threads)
+    model.checks = checks
     options.adjust(model, sensitivity, threshold)
     folders = {
         kind: folder and artefacts.make_folder(folder)
@@ -81,6 +84,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
             counts[result.verdict] += 1
             if result.status == "ok":
                 raw_scores.append(result.raw_score)
+            if result.map is not None:
                 _write_pictures(picture, name, result, folders)
             if page:
                 page.add(picture.path, result)
@@ -108,7 +112,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
 
 
 def _line(result: ScoreResult) -> str:
-    number = f"{result.score:8.3f}" if result.status == "ok" else "       -"
+    number = "       -" if math.isnan(result.score) else f"{result.score:8.3f}"
     return f"{result.verdict:6s} {number}  {result.message or result.path}\n"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .grids import bilinear_matrix
 
 SMOOTHING_SHARE = 4 / 224  # Gaussian sigma as a share of the working size's short side (METHOD.md, stage 6)
+SHORT_SIDE_PX = 256  # of a larger picture, as usual: its defects do not grow with it
 _TRUNCATE = 4.0  # the Gaussian ends after so many sigma
 POSITION_PRIOR = 20  # pictures
 _CELL_PX = 8
@@ -61,7 +62,7 @@ def weighted_map(
         weighted = distances * np.float32(weight)
         known = sums.get(distances.shape)
         sums[distances.shape] = weighted if known is None else known + weighted
-    sigma = smoothing * min(size_px)
+    sigma = smoothing * min(*size_px, SHORT_SIDE_PX)
     total = np.zeros(size_px, np.float32)
     for weighted in sums.values():
         total += smooth_map(weighted, size_px, sigma)

@@ -136,7 +136,7 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     maps = rng.random((4, 16, 16)).astype(np.float32)
     maps[0, :8, :8] += 10
     distances = [{level.key: m for level in levels} for m in maps]
-    good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [])
+    good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [], [])
     finishing = fitting.Finishing(0.25, fitting.Ingredients(), 1, lambda *a: None)
 
     def run(which):

@@ -48,6 +48,57 @@ def test_sixteen_bits_are_neither_clipped_nor_rounded(tmp_path):
     np.testing.assert_allclose(pixels(colour), colour.transpose(2, 0, 1) / np.float32(257), rtol=1e-6)
 
 
+def test_big_endian_and_32_bit_files_of_16_bit_values_are_the_same(tmp_path):
+    ramp = np.linspace(0, 65535, 48 * 64).round().reshape(48, 64).astype(np.uint16)
+    expected = pixels(ramp)
+    big = Image.frombytes("I;16B", (64, 48), ramp.astype(">u2").tobytes())
+    big.save(tmp_path / "big.tiff")
+    assert (tmp_path / "big.tiff").read_bytes()[:2] in (b"MM", b"II")
+    Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "wide.tiff")
+    for image in (big, tmp_path / "big.tiff", tmp_path / "wide.tiff", ramp.astype(np.int32)):
+        np.testing.assert_allclose(pixels(image), expected, rtol=1e-6)
+
+
+def test_a_range_says_what_is_black_and_white(picture, tmp_path):
+    deep = np.linspace(100, 4195, 48 * 64).reshape(48, 64)
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "deep.tiff")
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "whole.tiff")
+    for image, off in (
+        (tmp_path / "deep.tiff", 1e-3), (deep.astype(np.float32), 1e-3), (tmp_path / "whole.tiff", 0.07),
+        (deep.astype(np.uint16), 0.07),
+    ):  # fmt: skip
+        found = images.to_pixels(images.read(image, "a", (100, 4195)), (48, 64))
+        np.testing.assert_allclose(found[0], np.linspace(0, 255, 48 * 64).reshape(48, 64), atol=off)
+        np.testing.assert_array_equal(found[1], found[0])
+    beyond = images.to_pixels(images.read(deep.astype(np.float32), "a", (100, 2147.5)), (48, 64))
+    assert beyond.max() == pytest.approx(510, abs=0.1)  # not clipped
+    half = images.to_pixels(images.read(picture, "a", (0, 127.5)), (48, 64))
+    np.testing.assert_allclose(half, 2 * picture.transpose(2, 0, 1).astype(np.float32), rtol=1e-6)
+    low, high = images.value_range_of([(deep.astype(np.float32), "a"), (picture, "b"), (tmp_path / "gone.png", "c")])
+    assert (low, high) == (picture.min(), 4195)
+    with pytest.raises(ImageError, match="no two values"):
+        images.value_range_of([(np.full((64, 64), 7, np.uint8), "a")])
+
+
+def test_what_has_no_known_range_is_refused(tmp_path):
+    values = np.linspace(-1, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    Image.fromarray(values).save(tmp_path / "float.tiff")
+    Image.fromarray((values * 1e6).astype(np.int32)).save(tmp_path / "wide.tiff")
+    for image in (tmp_path / "float.tiff", tmp_path / "wide.tiff", values):
+        with pytest.raises(ImageError, match="no rule brings to 0 to 255.*--range LOW,HIGH"):
+            images.read(image)
+    values[3, 4] = np.nan
+    with pytest.raises(ImageError, match="not finite"):
+        images.read(values, "a", (-1, 1))
+
+
+def test_of_several_pages_the_first_is_taken(picture, tmp_path):
+    first = Image.fromarray(picture)
+    first.save(tmp_path / "pages.tiff", save_all=True, append_images=[first.rotate(180)] * 2)
+    np.testing.assert_array_equal(pixels(tmp_path / "pages.tiff"), pixels(picture))
+    assert images.read(tmp_path / "pages.tiff")[0].info[images.PAGES] == 3
+
+
 def test_exif_orientation_turns_the_picture(picture, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -104,7 +155,7 @@ def damaged(tmp_path, picture):
     return {
         "cut.jpg": "cannot be read as a picture", "text.png": "cannot be read as a picture",
         "none.png": "cannot be read as a picture", "gone.png": "does not exist",
-        "tiny.png": "is 64x20 px; at least 32x32", "float.tiff": "floating-point", "wide.tiff": "32-bit values",
+        "tiny.png": "is 64x20 px; at least 32x32", "float.tiff": "no rule brings to 0 to 255", "wide.tiff": "no rule brings to 0 to 255",
     }  # fmt: skip
 
 

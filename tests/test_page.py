@@ -363,8 +363,8 @@ def test_buttons_filter_and_all_pictures_load(few, tmp_path):
         said = re.search(r"<title>([^<]*)</title>", dom)[1]
         if said.startswith("10 "):
             break
-    # 10 pictures, cards seen after each button, and no pixel wider than the window
-    assert said == "10 all5 NG2 UNSURE1 OK2 ERROR0 missed2 false-alarm1 0"
+    # 10 pictures, cards seen after each button (that of INVALID has none and is not to be pressed), and no pixel wider than the window
+    assert said == "10 all5 NG2 UNSURE1 OK2 INVALID2 ERROR0 missed2 false-alarm1 0"
 
 
 @browser

@@ -1,0 +1,74 @@
+"""Overlapping tiles of a large picture, each worked alone, so that memory does not grow with the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+K = TypeVar("K")
+
+HALO_PX = 192  # around each tile: what the CNN sees beyond changes a map by .3 % of the limit (DESIGN.md, tiles)
+CORE_PX = 768
+WHOLE_PX = (CORE_PX + 2 * HALO_PX) ** 2  # a picture of no more pixels is worked whole
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and columns of a tile's core, and of the core with its halo, in pixels of the working size."""
+
+    core: tuple[slice, slice]
+    halo: tuple[slice, slice]
+
+
+def cut(size_px: tuple[int, int]) -> list[Tile]:
+    """Tiles whose cores cover a picture (h, w) without overlap; one, without halo, if it is small enough."""
+    h, w = size_px
+    if h * w <= WHOLE_PX:
+        whole = slice(0, h), slice(0, w)
+        return [Tile(whole, whole)]
+    return [Tile((y, x), (_wider(y, h), _wider(x, w))) for y in _cores(h) for x in _cores(w)]
+
+
+def _cores(side: int) -> Iterator[slice]:
+    for start in range(0, side, CORE_PX):
+        yield slice(start, min(side, start + CORE_PX))
+
+
+def _wider(core: slice, side: int) -> slice:
+    return slice(max(0, core.start - HALO_PX), min(side, core.stop + HALO_PX))
+
+
+def stitched(
+    size_px: tuple[int, int], work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]]
+) -> dict[K, np.ndarray]:
+    """What `work` gives of each tile, put together.
+
+    Parameters
+    ----------
+    size_px : (int, int)
+        Height and width of the picture; multiples of every grid's stride, as are cores and halos.
+    work : callable (rows, columns) -> dict of ndarray (..., h, w)
+        Maps of a tile with its halo, on grids of any stride.
+    """
+    pieces = cut(size_px)
+    if len(pieces) == 1:
+        return work(pieces[0].core)
+    whole: dict[K, np.ndarray] = {}
+    for tile in pieces:
+        for key, part in work(tile.halo).items():
+            stride = (tile.halo[0].stop - tile.halo[0].start) // part.shape[-2]
+            if key not in whole:
+                grid = tuple(side // stride for side in size_px)
+                whole[key] = np.empty((*part.shape[:-2], *grid), part.dtype)
+            to, at = zip(*(_scaled(core, halo, stride) for core, halo in zip(tile.core, tile.halo)))
+            whole[key][(..., *to)] = part[(..., *at)]
+    return whole
+
+
+def _scaled(core: slice, halo: slice, stride: int) -> tuple[slice, slice]:
+    """Where a core is on a grid of the whole picture, and of the tile with its halo."""
+    start, stop, before = core.start // stride, core.stop // stride, halo.start // stride
+    return slice(start, stop), slice(start - before, stop - before)

@@ -1,0 +1,130 @@
+"""Working sizes: kept proportions, full size, large pictures in tiles without seams."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import run
+
+from cfa_lite import CFA, demo, load, tiles
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles so small that a test's picture has some; their halo is as it is."""
+    monkeypatch.setattr(tiles, "CORE_PX", 256)
+    monkeypatch.setattr(tiles, "WHOLE_PX", 0)
+
+
+@pytest.mark.parametrize("size_px", [(32, 32), (256, 4096), (1600, 2528), (3008, 64), (1152, 1152)])
+def test_cores_cover_a_picture_once_and_halos_surround_them(size_px):
+    seen = np.zeros(size_px, int)
+    pieces = tiles.cut(size_px)
+    for tile in pieces:
+        seen[tile.core] += 1
+        for core, halo, side in zip(tile.core, tile.halo, size_px):
+            if len(pieces) > 1:
+                assert halo.start == max(0, core.start - tiles.HALO_PX) and halo.stop == min(
+                    side, core.stop + tiles.HALO_PX
+                )
+            assert halo.start % 32 == 0
+    assert (seen == 1).all()
+    assert (
+        max((t.halo[0].stop - t.halo[0].start) * (t.halo[1].stop - t.halo[1].start) for t in pieces) <= tiles.WHOLE_PX
+    )
+
+
+def test_stitched_is_what_one_piece_gives(small_tiles, rng):
+    picture = rng.random((3, 320, 704)).astype(np.float32)
+
+    def work(tile):
+        part = picture[(slice(None), *tile)]
+        return {"fine": part[:, ::4, ::4], "coarse": part[0, ::32, ::32] * 2}
+
+    found = tiles.stitched((320, 704), work)
+    assert len(tiles.cut((320, 704))) == 6
+    np.testing.assert_array_equal(found["fine"], picture[:, ::4, ::4])
+    np.testing.assert_array_equal(found["coarse"], picture[0, ::32, ::32] * 2)
+
+
+@pytest.fixture(scope="module")
+def strips():
+    return [demo.weave(np.random.default_rng([9, i]), (256, 1024)) for i in range(5)]
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_seams_are_invisible(strips, monkeypatch, mask):
+    """A strip in tiles and whole, at the same scale: maps differ by at most 2 % of the limit."""
+    counts = np.ones((256, 1024), bool)
+    counts[:100, 300:700] = not mask
+    model = CFA(recipe="none", n_centers=64, size="full", mask=counts, threads=2).fit(strips[:4])
+    assert model.scale_ == 1 and model.training_["working_px"] == [256, 1024]
+    spoilt = strips[4].copy()
+    spoilt[120:140, 250:290] = 255  # across a seam
+    whole = model.score_image(spoilt)
+    monkeypatch.setattr(tiles, "CORE_PX", 256)
+    monkeypatch.setattr(tiles, "WHOLE_PX", 0)
+    tiled = model.score_image(spoilt)
+    assert not np.array_equal(tiled.map, whole.map)  # it was in tiles
+    assert np.abs(tiled.map - whole.map).max() <= 0.02
+    assert tiled.verdict == whole.verdict == "NG"
+    assert 200 < tiled.regions[0].peak_px[0] < 340
+
+
+def test_fit_in_tiles_learns_what_fit_of_the_whole_does(strips, small_tiles, monkeypatch):
+    tiled = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
+    monkeypatch.setattr(tiles, "WHOLE_PX", 10**9)
+    whole = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
+    assert tiled.threshold_ == pytest.approx(whole.threshold_, rel=0.02)
+
+
+def test_size_and_smallest_defect_set_the_scale(good):
+    pictures = good[:3]  # 384x288
+    scales = {}
+    for name, options in {
+        "default": {}, "512": {"size": 512}, "full": {"size": "full"}, "40": {"smallest_defect": 40},
+        "5": {"smallest_defect": 5}, "2": {"smallest_defect": 2},
+    }.items():  # fmt: skip
+        scales[name] = CFA(recipe="none", n_centers=4, **options).fit(pictures).scale_
+    assert scales["default"] == scales["40"] == pytest.approx(256 / np.sqrt(384 * 288))
+    assert scales["512"] == pytest.approx(2 * scales["default"])
+    assert scales["full"] == scales["2"] == 1
+    assert scales["5"] == pytest.approx(4 / 5)
+
+
+def test_command_takes_sizes_ranges_and_tile(cloth, tmp_path):
+    fit = ("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
+    assert run(*fit, "--tile").exit_code == 0
+    assert load(tmp_path / "p.cfa").scale_ == 1
+    told = run("info", tmp_path / "p.cfa").stdout
+    assert "a defect of about 4 px of the picture across" in told and "size full" in told
+    assert run(*fit, "--range", "auto", "--size", 128).exit_code == 0
+    low, high = load(tmp_path / "p.cfa").value_range_
+    assert 0 <= low < 60 and 150 < high <= 255
+    assert "is black" in run("info", tmp_path / "p.cfa").stdout
+    for wrong in (("--size", "big"), ("--size", 10), ("--range", "5"), ("--range", "9,2"), ("--smallest-defect", 0)):
+        assert run(*fit, *wrong).exit_code == 2, wrong
+    assert run("fit", cloth / "good", "-o", tmp_path / "q.cfa", "--recipe", "paper", "--size", 300).exit_code == 2
+
+
+def test_pictures_of_few_of_many_values_are_remarked_and_shown_by_their_range(tmp_path, cloth, good):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for path in good[:4]:
+        values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 12  # of a 12-bit camera
+        Image.fromarray(values).save(folder / f"{path.stem}.png")
+    fit = ("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
+    assert "the pictures use 4" in run(*fit).stderr
+    again = run(*fit, "--range", "0,4095")
+    assert again.exit_code == 0 and "of the range" not in again.stderr
+    assert run("score", tmp_path / "p.cfa", folder, "--overlays", tmp_path / "seen").exit_code == 0
+    shown = np.asarray(Image.open(tmp_path / "seen" / f"{good[0].stem}.png"))[60:200, 20:300]
+    assert shown.std() > 20  # not black
+
+
+def test_many_sizes_are_remarked(good, tmp_path):
+    folder = tmp_path / "sizes"
+    folder.mkdir()
+    for i, path in enumerate(good[:3]):
+        Image.open(path).crop((0, 0, 384 - 100 * i, 288 - 60 * i)).save(folder / f"{i}.png")
+    done = run("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
+    assert "areas differ 3.6 times (184x168 to 384x288 px)" in done.stderr
