@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from . import adaptation, decision, duplicates, grids, images, pipeline, scoring, threads
+from . import adaptation, decision, duplicates, pipeline, scoring, threads
 from .arguments import SIZE
 from .cross_fit import CrossFit, Distances, Fitted
 from .errors import ImageError
+from .finishing import Finishing
 from .good_pictures import N_UNLIKE, GoodPictures, Progress, provenance
 from .level import Finish, Fit, HeldBack, Learnt, Level
 from .pipeline import FeatureMaps
@@ -77,7 +77,7 @@ def learn(
     ImageError
         If the pictures do not differ.
     """
-    finishing = Finishing(background, ingredients, n_threads, progress)
+    finishing = Finishing(background, ingredients.map_smoothing, ingredients.position_mean, n_threads, progress)
     every = good
     groups_of_all = groups = _groups(good, promise.group_by)
     out = np.zeros(len(good.kept), bool)
@@ -232,74 +232,6 @@ def _weighted(cross: CrossFit, fitted: Fitted, distances: Distances, ingredients
     return [
         replace(level, distance_mean=means[level.key], score_weight=raw.get(level.key, 0.0) / total) for level in levels
     ]
-
-
-@dataclass(frozen=True)
-class Finishing:
-    """What follows the distances of held-back pictures."""
-
-    background: float
-    ingredients: Ingredients
-    n_threads: int
-    progress: Progress
-
-    def scores(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level]) -> tuple[Finish, np.ndarray]:
-        """Position means, and the score (n,) of each picture, which uses those without its own part.
-
-        Maps are made twice, since those of thousands of pictures would fill the memory.
-        """
-        plain = Finish(self.ingredients.map_smoothing)
-        sizes = good.working_sizes_px
-        grid = scoring.position_grid(images.middle_size(sizes))
-
-        def score_map(i: int) -> np.ndarray:
-            return pipeline.score_map(distances[i], levels, plain, self.background, sizes[i], good.area)
-
-        if not self.ingredients.position_mean:
-            return plain, self._each(lambda i: float(score_map(i).max()), len(sizes))
-        cells = self._each(lambda i: grids.cell_means(score_map(i), grid).astype(np.float64), len(sizes))
-        total = np.sum(cells, axis=0)
-
-        def score(i: int) -> float:
-            others = scoring.position_mean(total - cells[i], len(cells) - 1)
-            final = scoring.remove_position_mean(score_map(i), others)
-            return float(final.max() if good.area is None else final[good.area.inside(sizes[i])].max())
-
-        finish = replace(plain, position_mean=scoring.position_mean(total, len(cells)))
-        return finish, self._each(score, len(sizes))
-
-    def peaks(self, good: GoodPictures[Seen], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
-        """Maximum (n,) of the map that is shown of each picture, before it is brought to the score."""
-        sizes = good.working_sizes_px
-
-        def peak(i: int) -> float:
-            shown = pipeline.shown_map(distances[i], levels, finish, self.background, sizes[i], good.area)
-            return float(shown.max() if good.area is None else shown[good.area.inside(sizes[i])].max())
-
-        return self._each(peak, len(sizes))
-
-    def held_back(
-        self,
-        good: GoodPictures[Seen],
-        distances: Distances,
-        levels: list[Level],
-        finish: Finish,
-        score: float,
-        i: int,
-    ) -> HeldBack:
-        """One picture with its map."""
-        size_px, area = good.working_sizes_px[i], good.area
-        shown = pipeline.shown_map(distances[i], levels, finish, self.background, size_px, area)
-        shown = shown / np.float32(finish.map_unit)
-        inside = None if area is None else area.inside(size_px)
-        return HeldBack(good.names[i], good.sizes_px[i], scoring.to_score(shown, score, inside))
-
-    def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
-        found = []
-        for one in threads.ordered_map(call, range(n), self.n_threads):
-            found.append(one)
-            self.progress("checking", len(found), n)
-        return np.array(found)
 
 
 def _all_alike(maps: list[FeatureMaps]) -> bool:

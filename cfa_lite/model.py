@@ -8,14 +8,14 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
-from . import arguments, decision, duplicates, images, judgement, looks, persistence, recipes, threads
+from . import arguments, decision, duplicates, images, judgement, persistence, recipes, threads
 from .area import Area, MaskLike
 from .backbone import Backbone, find_spec, open_fitted
 from .decision import Limits
@@ -23,10 +23,10 @@ from .errors import ArchiveError, ImageError, NotFittedError
 from .feature_store import FeatureStore
 from .good_pictures import Progress
 from .images import ImageLike, ValueRange
+from .judgement import Rules
 from .level import Finish, Learnt, Level, PaperModel
-from .results import ScoreResult, failed, unfit
+from .results import ScoreResult, failed
 
-MAX_AREA_RATIO = 4  # a picture so many times larger than all good ones is not scored at all
 _log = logging.getLogger(__name__)
 
 
@@ -289,7 +289,10 @@ class CFA:
         self.skipped_ = found.skipped
         self.report_ = found.epochs
         self._adopt(found.learnt)
-        self.unlike_ = [self._judge(one.raw_map, one.name, one.size_px, 0.0) for one in found.unlike]
+        self.unlike_ = [
+            judgement.judge(one.raw_map, one.name, one.size_px, found.learnt, self._rules(), 0.0)
+            for one in found.unlike
+        ]
         return self
 
     def _adopt(self, learnt: Learnt) -> None:
@@ -334,22 +337,20 @@ class CFA:
             If a picture cannot be used: a limit of good pictures must be of all of them.
         """
         self._check_fitted()
-        rates = (
-            self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate,
-            self.unsure_rate if unsure_rate is None else unsure_rate,
-        )
-        margin = self.limit_margin if limit_margin is None else limit_margin
-        arguments.check(self.get_params() | dict(zip(arguments.RATES, rates)) | {"limit_margin": margin})
+        given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
+                 "group_by": group_by}  # fmt: skip
+        params = self.get_params() | {name: value for name, value in given.items() if value is not None}
+        arguments.check(params)
         results = self.score(good)
         for result in results:
             if result.status != "ok":
                 raise ImageError(result.message)
         scores = np.array([result.raw_score for result in results], np.float32)
-        pattern = self.group_by if group_by is None else group_by
         groups = np.arange(len(scores))
-        if pattern is not None:
-            groups = duplicates.groups_by_name([result.path for result in results], pattern)
-        limits = decision.limits(scores, groups, *rates, margin, source="calibrate")
+        if params["group_by"] is not None:
+            groups = duplicates.groups_by_name([result.path for result in results], params["group_by"])
+        rates = params["false_alarm_rate"], params["unsure_rate"]
+        limits = decision.limits(scores, groups, *rates, params["limit_margin"], source="calibrate")
         self._set_limits(limits, scores, groups)
         return self
 
@@ -416,37 +417,12 @@ class CFA:
         return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
 
     def _score(self, image: ImageLike, name: str, n_threads: int) -> ScoreResult:
-        start = time.perf_counter()
         network = self._backbone()
-        bands = images.read(image, name, self.value_range_)
-        w, h = bands[0].size
-        made = self.training_
-        doubts = looks.size_doubts((h, w), made["height_px"], made["width_px"]) if self.checks else []
-        if doubts and h * w > MAX_AREA_RATIO * made["largest_px"][0] * made["largest_px"][1]:
-            return unfit(name, doubts[0], self.threshold_, time.perf_counter() - start)
-        if self.area_ is not None:
-            self.area_.check_size((h, w), name)
-        pixels = recipes.pixels_of(self._learnt(), bands, network)
-        look = looks.of(pixels)
-        doubts += looks.doubts(look, made["looks"]) if self.checks else []
-        notes = looks.notes(look, made["looks"], bands[0].info.get(images.PAGES, 1))
         with threads.serial_blas():
-            raw = recipes.raw_map(self._learnt(), self.background_share, pixels, network, n_threads)
-        result = self._judge(raw, name, (h, w), time.perf_counter() - start)
-        if doubts:
-            return replace(result, status="invalid", verdict="INVALID", message="; ".join(doubts + notes))
-        return replace(result, message="; ".join(notes)) if notes else result
+            return judgement.examine(image, name, self._learnt(), network, self._rules(), n_threads)
 
-    def _judge(self, raw_map: np.ndarray, name: str, size_px: tuple[int, int], seconds: float) -> ScoreResult:
-        return judgement.judge(
-            raw_map,
-            name,
-            size_px,
-            self._learnt(),
-            min_area_px=self.min_area,
-            mm_per_pixel=self.mm_per_pixel,
-            seconds=seconds,
-        )
+    def _rules(self) -> Rules:
+        return Rules(self.background_share, self.min_area, self.mm_per_pixel, self.checks)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to one ``.cfa`` file, whole or not at all.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,33 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from . import report
 from .artefacts import write_text
-from .errors import ImageError
 from .images import ImageLike
 from .known import GOOD
-from .page_style import (
-    CSS,
-    SCRIPT,
-    Card,
-    card_markup,
-    color_scale,
-    draw_histogram,
-    escaped,
-    known_as,
-    mistake_of,
-    number,
-    share,
-)
+from .page_cards import Card, card_markup, draw_card, escaped, known_as, mistake_of, number, share
+from .page_style import CSS, SCRIPT, color_scale, draw_histogram
 from .results import VERDICTS, ScoreResult
 
 MAX_CARDS = {"NG": 200, "UNSURE": 100, "INVALID": 60, "OK": 24}  # with pictures; missed ones that are OK come on top
 MAX_MISTAKES = 60  # pictured at any rate: the missed with the lowest scores, the false alarms with the highest
 MAX_ERRORS, MAX_ROWS = 500, 20_000
-_LONG_SIDE_PX = 320
-_PICTURE_BYTES = 16_384  # a full page of woven cloth has 14 MB; fine texture gets a lower quality for it
 _ROWS_AT_ONCE = 250  # a browser lays out so many rows of the table only when they come into view
 _SERVED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _MEANING = {
@@ -141,7 +123,7 @@ class Page:
             takers.append((self._mistakes[mistake], -result.score if mistake == "missed" else result.score))
         takers = [(taker, key) for taker, key in takers if taker.wants(key, place)]
         if takers:
-            card = _draw_card(place, image, result, kind)
+            card = draw_card(place, image, result, kind)
             for taker, key in takers:
                 taker.take(key, card)
 
@@ -265,28 +247,6 @@ def _section(verdict: str, n: int, left: str, body: str) -> str:
         f"<section class=kind><h2><span class='tag {verdict}'>{verdict}</span>{number_of}</h2>"
         f"<p class=soft>{_MEANING[verdict]}{left}</p>\n{body}</section>"
     )
-
-
-def _draw_card(place: int, image: ImageLike, result: ScoreResult, kind: str) -> Card:
-    kept = replace(result, map=None)
-    try:
-        picture = report.as_rgb(image, result)
-    except ImageError as error:
-        return Card(place, kept, kind, (), (1, 1), str(error))
-    factor = min(1.0, _LONG_SIDE_PX / max(picture.size))
-    w, h = (max(1, round(side * factor)) for side in picture.size)
-    picture = picture.resize((w, h), Image.Resampling.BILINEAR)
-    pictures = [picture] if result.map is None else [picture, report.heat(picture, result)]
-    return Card(place, kept, kind, tuple(map(_data_address, pictures)), (w, h), "")
-
-
-def _data_address(picture: Image.Image) -> str:
-    for quality in (80, 65, 50, 35):
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=quality)
-        if file.tell() <= _PICTURE_BYTES:
-            break
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _row(row: _Row, evaluated: bool) -> str:

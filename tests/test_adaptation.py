@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cfa_lite import CFA, adaptation, descriptor, fitting, load, memory_bank, pipeline, recipes
+from cfa_lite.finishing import Finishing
 from cfa_lite.good_pictures import GoodPictures
 from cfa_lite.level import Level, LevelKey
 
@@ -137,7 +138,7 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     maps[0, :8, :8] += 10
     distances = [{level.key: m for level in levels} for m in maps]
     good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [], [])
-    finishing = fitting.Finishing(0.25, fitting.Ingredients(), 1, lambda *a: None)
+    finishing = Finishing(0.25, 2 / 224, True, 1, lambda *a: None)
 
     def run(which):
         some = replace(good, working_sizes_px=[(64, 64)] * len(which)), [distances[i] for i in which], levels
