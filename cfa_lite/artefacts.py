@@ -1,17 +1,11 @@
-"""What a scoring run leaves on disk: rows (CSV or JSON lines) and one map or overlay a picture."""
+"""What a scoring run leaves on disk besides its rows: one map, mask or overlay a picture, and text files."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -19,59 +13,7 @@ from PIL import Image
 from . import files
 from .errors import OutputError
 from .images import PictureFile
-from .results import FIELDS, ScoreResult
-
-FORMATS = ("csv", "jsonl")
-
-
-def format_of(path: str | os.PathLike) -> str:
-    """Format by a file name's ending.
-
-    Raises
-    ------
-    OutputError
-        If the ending is neither .csv nor .jsonl.
-    """
-    ending = Path(path).suffix.lower().lstrip(".")
-    if ending not in FORMATS:
-        raise OutputError(f"{path}: the format is not clear from its ending. Call it .csv or .jsonl, or give --format.")
-    return ending
-
-
-def header(fmt: str) -> str:
-    """First line of a file in format `fmt`; empty for JSON lines."""
-    return _csv_line(FIELDS) if fmt == "csv" else ""
-
-
-def row(result: ScoreResult, fmt: str) -> str:
-    """One result as one line of format `fmt`; what is not a number is left empty (CSV) or null (JSON).
-
-    JSON lines have a field more: the regions.
-    """
-    values = result.to_dict() | {"seconds": round(result.seconds, 6)}
-    values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-    if fmt == "jsonl":
-        values["regions"] = [asdict(region) for region in result.regions]
-    return json.dumps(values, ensure_ascii=False) + "\n" if fmt == "jsonl" else _csv_line(values.values())
-
-
-def _csv_line(values: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
-
-
-def open_rows(path: str | os.PathLike) -> IO[str]:
-    """Open a file for rows, line-buffered: what is known is on disk.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    with _writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "w", encoding="utf-8", newline="", buffering=1)
+from .results import ScoreResult
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -82,7 +24,7 @@ def make_folder(path: str | os.PathLike) -> Path:
     OutputError
         If it cannot.
     """
-    with _writing(path):
+    with writing(path):
         Path(path).mkdir(parents=True, exist_ok=True)
         with files.whole_file(Path(path, ".cfa-lite-check")):
             pass
@@ -98,7 +40,7 @@ def write_image(image: Image.Image, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.whole_file(path) as file:
             image.save(file, "PNG" if path.suffix == ".png" else "TIFF")
@@ -112,7 +54,7 @@ def write_text(text: str, path: str | os.PathLike) -> None:
     OutputError
         If it cannot be written.
     """
-    with _writing(path), files.whole_file(path) as file:
+    with writing(path), files.whole_file(path) as file:
         file.write(text.encode())
 
 
@@ -165,7 +107,8 @@ def _shared(names: list[Path]) -> set[str]:
 
 
 @contextmanager
-def _writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """A block that writes `path`; what the system says of it becomes OutputError."""
     try:
         yield
     except OSError as error:

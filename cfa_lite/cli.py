@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from ._version import __version__
 from .check_commands import calibrate, evaluate
 from .errors import CfaLiteError
 from .fit_commands import demo, fit, info
+from .options import EXIT_STOPPED
 from .score_command import score
 
 
@@ -21,6 +23,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except CfaLiteError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            sys.exit(EXIT_STOPPED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of use

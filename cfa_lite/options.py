@@ -47,7 +47,7 @@ class RangeType(click.ParamType):
 
 
 PATH = click.Path(path_type=Path)
-EXIT_FAILED, EXIT_ANOMALY = 1, 3
+EXIT_FAILED, EXIT_ANOMALY, EXIT_STOPPED = 1, 3, 130
 threads = click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads for everything. Default: all cores."
 )

@@ -37,6 +37,9 @@ SHIFTED = (
 @click.option("--overlays", type=PATH, metavar="DIR", help="Write PNGs: the picture, and the map over it.")
 @click.option("--masks", type=PATH, metavar="DIR", help="Write where the regions are: 8-bit PNG, 255 inside.")
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write one page with all of it, to look at anywhere.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the rows of an earlier run in --output; errors are tried again."
+)
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with 3 if a picture is NG.")
 @click.option("--checks/--no-checks", default=True, help="Whether what cannot be of the product is INVALID.")
 @options.sensitivity
@@ -44,11 +47,12 @@ SHIFTED = (
 @options.moved_backbone
 @options.threads
 def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
-          overlays: Path | None, masks: Path | None, report: Path | None, fail_on_anomaly: bool, checks: bool,
+          overlays: Path | None, masks: Path | None, report: Path | None, resume: bool, fail_on_anomaly: bool, checks: bool,
           sensitivity: float | None, threshold: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
     """Score PICTURES (folders or files) with the model PART: one line each, 1.0 is the limit.
 
-    Exit code 0: done, 1: a picture or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly.
+    Exit code 0: done, 1: a picture or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly, 130: stopped by
+    Ctrl-C; rows so far are in --output then, and --resume goes on.
 
     \b
     Example:
@@ -57,7 +61,10 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     from . import artefacts, decision, facts, images
     from .model import load
     from .results import VERDICTS
+    from .rows import Earlier, Rows, format_of, header, row, take_up
 
+    if resume and not output:
+        raise click.UsageError("--resume goes on with the rows of an earlier run: name them by --output.")
     model = load(part, backbone=backbone, threads=threads)
     model.checks = checks
     options.adjust(model, sensitivity, threshold)
@@ -68,29 +75,29 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     found = _without_outputs(images.find_pictures(pictures), pictures, [f for f in folders.values() if f])
     names = artefacts.output_names(found)
     _check_no_overwriting(found, names, folders, [f for f in (output, report) if f])
-    file_format = (fmt or artefacts.format_of(output)) if output else None
-    rows = artefacts.open_rows(output) if output else None
+    file_format = (fmt or format_of(output)) if output else ""
+    earlier = take_up(output, file_format, model.threshold_) if output and resume else Earlier()
+    todo = [(p, name) for p, name in zip(found, names) if str(p.path) not in earlier.paths]
+    rows = Rows(output, file_format, append=resume) if output else None
     screen_format = fmt if not output else None
     page = options.new_page(f"Scored with {part.name}", model, facts.limits_told(model.info())) if report else None
-    counts = dict.fromkeys(VERDICTS, 0)
+    counts = earlier.verdicts.copy()
     raw_scores = []
     start = time.perf_counter()
     try:
-        if rows and file_format:
-            rows.write(artefacts.header(file_format))
         if screen_format:
-            click.echo(artefacts.header(screen_format), nl=False)
-        for picture, name, result in zip(found, names, model.iter_score([p.path for p in found])):
+            click.echo(header(screen_format), nl=False)
+        for (picture, name), result in zip(todo, model.iter_score([p.path for p, _ in todo])):
             counts[result.verdict] += 1
             if result.status == "ok":
                 raw_scores.append(result.raw_score)
-            if result.map is not None:
+            if result.map is not None:  # before the row: a row says that its picture is done
                 _write_pictures(picture, name, result, folders)
             if page:
                 page.add(picture.path, result)
-            if rows and file_format:
-                rows.write(artefacts.row(result, file_format))
-            click.echo(artefacts.row(result, screen_format) if screen_format else _line(result), nl=False)
+            if rows:
+                rows.write(result)
+            click.echo(row(result, screen_format) if screen_format else _line(result), nl=False)
     finally:
         if rows:
             rows.close()
@@ -99,12 +106,18 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
         click.echo(warning, err=True)
     if page and report:
         page.warnings += warnings
+        if earlier.paths:
+            page.warnings.append(
+                f"{len(earlier.paths)} pictures of an earlier run are in {output}, and not on this page."
+            )
         page.write(report)
-    n, seconds = len(found), time.perf_counter() - start
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    n, seconds = len(todo), time.perf_counter() - start
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     places = "".join(f"; {kind} in {folder}" for kind, folder in folders.items() if folder)
     places += f"; report in {report}" if report else ""
-    click.echo(f"{n} picture{'s' * (n != 1)}: {said}; {seconds / n * 1000:.0f} ms each{places}", err=True)
+    before = f", of these {len(earlier.paths)} from before" if earlier.paths else ""
+    each = f"; {seconds / n * 1000:.0f} ms each" if n else ""
+    click.echo(f"{len(found)} picture{'s' * (len(found) != 1)}: {said}{before}{each}{places}", err=True)
     if counts["ERROR"]:
         sys.exit(options.EXIT_FAILED)
     if fail_on_anomaly and counts["NG"]:

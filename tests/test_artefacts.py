@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite import OutputError, artefacts, report
+from cfa_lite import OutputError, artefacts, report, rows
 from cfa_lite.images import PictureFile
 from cfa_lite.results import FIELDS, Region, ScoreResult
 
@@ -20,7 +20,7 @@ def result(**change):
 
 
 def test_csv_has_the_promised_columns_and_survives_commas():
-    text = artefacts.header("csv") + artefacts.row(result(), "csv")
+    text = rows.header("csv") + rows.row(result(), "csv")
     assert text.startswith(
         "path,status,verdict,score,percentile,raw_score,threshold,n_regions,largest_region_px,seconds,message\n"
     )
@@ -35,19 +35,19 @@ def test_numbers_that_are_missing_are_empty_or_null():
     failed = result(
         status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
     )
-    assert artefacts.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
-    assert json.loads(artefacts.row(failed, "jsonl"))["score"] is None
-    assert tuple(json.loads(artefacts.row(failed, "jsonl"))) == (*FIELDS, "regions")
+    assert rows.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
+    assert json.loads(rows.row(failed, "jsonl"))["score"] is None
+    assert tuple(json.loads(rows.row(failed, "jsonl"))) == (*FIELDS, "regions")
 
 
 @pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])
 def test_format_by_ending(name, expected):
-    assert artefacts.format_of(name) == expected
+    assert rows.format_of(name) == expected
 
 
 def test_unknown_ending():
     with pytest.raises(OutputError, match="a.xlsx: the format is not clear"):
-        artefacts.format_of("a.xlsx")
+        rows.format_of("a.xlsx")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
 
 def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    for call in (artefacts.make_folder, artefacts.open_rows):
+    for call in (artefacts.make_folder, lambda path: rows.Rows(path, "csv")):
         with pytest.raises(OutputError, match="cannot be written"):
             call(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="cannot be written"):
