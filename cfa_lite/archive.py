@@ -18,6 +18,7 @@ from .errors import ArchiveError
 
 FORMAT = 3
 _META = "model.json"
+_CHECKSUM = "sha256"
 _MAX_META_BYTES = 1 << 20
 _MAX_ARRAY_BYTES = 1 << 28
 _HEADER_BYTES = 1 << 12  # no .npy header of ours is longer
@@ -45,7 +46,7 @@ def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.nd
             "shape": list(array.shape),
             "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
         }
-    text = json.dumps({"format": FORMAT, **meta, "arrays": declared}, indent=1, allow_nan=False)
+    text = json.dumps(signed({"format": FORMAT, **meta, "arrays": declared}), indent=1, allow_nan=False)
     try:
         with files.whole_file(path, durable=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, data in {_META: text.encode(), **members}.items():
@@ -54,6 +55,12 @@ def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.nd
         raise ArchiveError(
             f"{path} cannot be written ({error.strerror or error}). Check the folder and free space."
         ) from error
+
+
+def signed(meta: dict[str, Any]) -> dict[str, Any]:
+    """Meta with a checksum of itself, so that a changed value is found; it keeps nobody from forging one."""
+    meta = {name: value for name, value in meta.items() if name != _CHECKSUM}
+    return meta | {_CHECKSUM: hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()}
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -92,6 +99,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
         ) from error
     except Exception as error:  # zipfile and json raise many kinds on damaged bytes
         raise ArchiveError(f"{path} is damaged ({error}). Copy it again, or fit again.") from error
+    del meta[_CHECKSUM]
     return meta, arrays
 
 
@@ -112,6 +120,8 @@ def _check_meta(path: Path, meta: Any) -> None:
         raise ArchiveError(
             f"{path} has format {meta['format']}; this version reads format {FORMAT}. Update cfa-lite, or fit again."
         )
+    if meta != signed(meta):
+        raise ValueError(f"{_META} is not the one that was written")
     arrays = meta.get("arrays")
     if not isinstance(arrays, dict):
         raise ValueError(f"{_META} names no arrays")

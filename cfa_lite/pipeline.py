@@ -26,7 +26,9 @@ def unit_px(backbone: Backbone) -> int:
 
 def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> FeatureMaps:
     """Feature maps of pixels (3, h, w) of the working size at every scale; of large pictures tile by tile."""
-    return tiles.stitched(pixels.shape[1:], lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads))
+    return tiles.stitched(
+        pixels.shape[1:], unit_px(backbone), lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads)
+    )
 
 
 def _maps_of_tile(pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int) -> FeatureMaps:
@@ -175,5 +177,5 @@ def raw_map(
         maps = _maps_of_tile(pixels, tile, backbone, n_threads)
         return distance_maps(maps, levels, area, size_px, tile)
 
-    distances = {key: neutral(d) for key, d in tiles.stitched(size_px, work).items()}
+    distances = {key: neutral(d) for key, d in tiles.stitched(size_px, unit_px(backbone), work).items()}
     return combine(distances, levels, finish, background, size_px, area)

@@ -153,7 +153,7 @@ def _parsed(text: str, fmt: str) -> list[tuple[dict[str, Any], str]]:
         if any(not set(FIELDS) <= set(values) for values, _ in records):
             raise ValueError("a line has other fields")
         return records
-    records = list(csv.reader(io.StringIO(text, newline="")))
-    if records and records[0] != list(FIELDS):
+    table = list(csv.reader(io.StringIO(text, newline="")))
+    if table and table[0] != list(FIELDS):
         raise ValueError("its first line names other columns")
-    return [(dict(zip(FIELDS, record, strict=True)), _csv_line(record)) for record in records[1:]]
+    return [(dict(zip(FIELDS, record, strict=True)), _csv_line(record)) for record in table[1:]]

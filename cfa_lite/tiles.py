@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,37 +23,40 @@ class Tile:
     halo: tuple[slice, slice]
 
 
-def cut(size_px: tuple[int, int]) -> list[Tile]:
-    """Tiles whose cores cover a picture (h, w) without overlap; one, without halo, if it is small enough."""
+def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
+    """Tiles whose cores cover a picture (h, w) without overlap; one, without halo, if it is small enough.
+
+    Every edge is at a multiple of `unit_px`, where the grids of all levels have one.
+    """
     h, w = size_px
     if h * w <= WHOLE_PX:
         whole = slice(0, h), slice(0, w)
         return [Tile(whole, whole)]
-    return [Tile((y, x), (_wider(y, h), _wider(x, w))) for y in _cores(h) for x in _cores(w)]
+    core = max(1, CORE_PX // unit_px) * unit_px
+    halo = -(-HALO_PX // unit_px) * unit_px
+    rows, columns = ([slice(start, min(side, start + core)) for start in range(0, side, core)] for side in size_px)
+    return [Tile((y, x), (_wider(y, h, halo), _wider(x, w, halo))) for y in rows for x in columns]
 
 
-def _cores(side: int) -> Iterator[slice]:
-    for start in range(0, side, CORE_PX):
-        yield slice(start, min(side, start + CORE_PX))
-
-
-def _wider(core: slice, side: int) -> slice:
-    return slice(max(0, core.start - HALO_PX), min(side, core.stop + HALO_PX))
+def _wider(core: slice, side: int, halo: int) -> slice:
+    return slice(max(0, core.start - halo), min(side, core.stop + halo))
 
 
 def stitched(
-    size_px: tuple[int, int], work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]]
+    size_px: tuple[int, int], unit_px: int, work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]]
 ) -> dict[K, np.ndarray]:
     """What `work` gives of each tile, put together.
 
     Parameters
     ----------
     size_px : (int, int)
-        Height and width of the picture; multiples of every grid's stride, as are cores and halos.
+        Height and width of the picture, multiples of `unit_px`.
+    unit_px : int
+        A multiple of every grid's stride.
     work : callable (rows, columns) -> dict of ndarray (..., h, w)
         Maps of a tile with its halo, on grids of any stride.
     """
-    pieces = cut(size_px)
+    pieces = cut(size_px, unit_px)
     if len(pieces) == 1:
         return work(pieces[0].core)
     whole: dict[K, np.ndarray] = {}

@@ -86,7 +86,7 @@ def damage(contents):
     def with_meta(change):
         changed = json.loads(json.dumps(meta))
         change(changed)
-        return contents | {"model.json": json.dumps(changed)}
+        return contents | {"model.json": json.dumps(archive.signed(changed))}
 
     def without(name):
         return {k: v for k, v in contents.items() if k != name}
@@ -111,6 +111,7 @@ def damage(contents):
         "no params": with_meta(lambda m: m.pop("params")),
         "unknown param": with_meta(lambda m: m["params"].update(speed=3)),
         "wrong param": with_meta(lambda m: m["params"].update(n_centers=-3)),
+        "changed by hand": contents | {"model.json": json.dumps(meta | {"scale": meta["scale"] * 2})},
         "no json": contents | {"model.json": b"{"},
         "json list": contents | {"model.json": b"[]"},
         "odd output": with_meta(lambda m: [lv.update(output=lv["output"] + 1) for lv in m["levels"]]),
