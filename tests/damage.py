@@ -1,0 +1,202 @@
+"""Damaged files for tests/test_fuzz.py and benchmarks/fuzz.py: name and bytes of what a case makes of a whole file."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+
+
+def of_archive(whole, rng):
+    """One damage of a .cfa file, chosen by `rng`."""
+    kind = ARCHIVE_KINDS[rng.integers(len(ARCHIVE_KINDS))]
+    return kind.__name__, kind(whole, rng)
+
+
+def of_bytes(whole, rng):
+    """One damage that any file may suffer."""
+    kind = BYTE_KINDS[rng.integers(len(BYTE_KINDS))]
+    return kind.__name__, kind(whole, rng)
+
+
+def cut(whole, rng):
+    return whole[: rng.integers(len(whole))]
+
+
+def flipped_bits(whole, rng):
+    damaged = bytearray(whole)
+    for _ in range(rng.integers(1, 9)):
+        damaged[_place(whole, rng)] ^= 1 << rng.integers(8)
+    return bytes(damaged)
+
+
+def overwritten(whole, rng):
+    at, n = _place(whole, rng), int(rng.integers(1, 65))
+    return whole[:at] + rng.bytes(min(n, len(whole) - at)) + whole[at + n :]
+
+
+def inserted(whole, rng):
+    at = _place(whole, rng)
+    return whole[:at] + rng.bytes(int(rng.integers(1, 65))) + whole[at:]
+
+
+def deleted(whole, rng):
+    at = _place(whole, rng)
+    return whole[:at] + whole[at + int(rng.integers(1, 65)) :]
+
+
+def noise(whole, rng):
+    return rng.bytes(int(rng.integers(0, 4096)))
+
+
+BYTE_KINDS = (cut, flipped_bits, overwritten, inserted, deleted, noise)
+
+
+def _place(whole, rng):
+    """Heads and tails are where a format's fields are."""
+    near = rng.integers(3)
+    n = len(whole)
+    return int(
+        rng.integers(n) if near == 0 else rng.integers(min(n, 512)) if near == 1 else n - 1 - rng.integers(min(n, 2048))
+    )
+
+
+def swapped_members(whole, rng):
+    contents = _members(whole)
+    one, other = rng.choice([name for name in contents if name != "model.json"], 2, replace=False)
+    contents[one], contents[other] = contents[other], contents[one]
+    return _archive(contents)
+
+
+def removed_member(whole, rng):
+    contents = _members(whole)
+    del contents[rng.choice(list(contents))]
+    return _archive(contents)
+
+
+def renamed_member(whole, rng):
+    contents = _members(whole)
+    name = rng.choice(list(contents))
+    contents[str(rng.choice(["../up.npy", "a.npy", name.upper(), "x" * 300]))] = contents.pop(name)
+    return _archive(contents)
+
+
+def added_member(whole, rng):
+    return _archive(_members(whole) | {"more.npy": _npy(np.zeros(3, np.float32))})
+
+
+def other_array(whole, rng):
+    contents = _members(whole)
+    name = rng.choice([name for name in contents if name.endswith(".npy")])
+    old = np.load(io.BytesIO(contents[name]))
+    new = (
+        old.astype(np.float64), old[..., None], old.ravel()[:-1], np.array([{"a": 1}], object), old.astype("<U8"),
+        np.full_like(old, np.nan), np.asfortranarray(np.atleast_2d(old)), old.astype(">f4"),
+    )[rng.integers(8)]  # fmt: skip
+    return _archive(contents | {name: _npy(new)})
+
+
+def huge_shape(whole, rng):
+    """A header that declares far more than there is."""
+    contents = _members(whole)
+    name = rng.choice([name for name in contents if name.endswith(".npy")])
+    shape = [(1 << 31, 1 << 31), (1 << 40,), (-1,), (0,)][rng.integers(4)]
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    meta = json.loads(contents["model.json"])
+    if rng.integers(2):
+        meta["arrays"][name[:-4]]["shape"] = list(shape)
+    return _archive(contents | {name: file.getvalue() + b"\0" * 64, "model.json": json.dumps(meta).encode()})
+
+
+def compressed(whole, rng):
+    return _archive(_members(whole), zipfile.ZIP_DEFLATED)
+
+
+def bomb(whole, rng):
+    """A member of 200 MB in 200 kB."""
+    contents = _members(whole)
+    contents[rng.choice(list(contents))] = b" " * 200_000_000
+    return _archive(contents, zipfile.ZIP_DEFLATED)
+
+
+def changed_json(whole, rng):
+    """Any value of model.json replaced."""
+    contents = _members(whole)
+    meta = json.loads(contents["model.json"])
+    holder, key = _any_value(meta, rng)
+    odd = (None, True, -1, 0, 1e308, "text", [], {}, [[[]]], float("nan"), float("inf"), 10**400, "\ud800", 99)
+    holder[key] = odd[rng.integers(len(odd))]
+    return _archive(contents | {"model.json": json.dumps(meta).encode("utf-8", "surrogatepass")})
+
+
+def deep_json(whole, rng):
+    return _archive(_members(whole) | {"model.json": b"[" * 100_000})
+
+
+def later_format(whole, rng):
+    contents = _members(whole)
+    meta = json.loads(contents["model.json"]) | {"format": int(rng.integers(4, 100))}
+    return _archive(contents | {"model.json": json.dumps(meta).encode()})
+
+
+def foreign(whole, rng):
+    file = io.BytesIO()
+    np.savez(file, a=np.zeros(4), b=np.ones((2, 2)))
+    return file.getvalue()
+
+
+ARCHIVE_KINDS = (
+    *BYTE_KINDS, swapped_members, removed_member, renamed_member, added_member, other_array, huge_shape, compressed,
+    changed_json, changed_json, changed_json, deep_json, later_format, foreign,
+)  # fmt: skip
+
+
+def _any_value(meta, rng):
+    holder, key = meta, rng.choice(sorted(meta))
+    while isinstance(holder[key], (dict, list)) and holder[key] and rng.integers(4):
+        holder = holder[key]
+        key = rng.choice(sorted(holder)) if isinstance(holder, dict) else int(rng.integers(len(holder)))
+    return holder, key
+
+
+def _members(whole):
+    with zipfile.ZipFile(io.BytesIO(whole)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def _archive(contents, compression=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as out:
+        for name, data in contents.items():
+            out.writestr(name, data)
+    return file.getvalue()
+
+
+def _npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def pictures(rng):
+    """Whole picture files by ending, of every kind that the reader knows."""
+    from PIL import Image
+
+    grey = rng.integers(0, 256, (40, 48)).astype(np.uint8)
+    colour = rng.integers(0, 256, (40, 48, 3)).astype(np.uint8)
+    deep = rng.integers(0, 65536, (40, 48)).astype(np.uint16)
+    found = {}
+    for name, array, options in (
+        ("grey.png", grey, {}), ("deep.png", deep, {}), ("a.jpg", colour, {}), ("a.bmp", colour, {}),
+        ("a.tiff", colour, {}), ("lzw.tiff", grey, {"compression": "tiff_lzw"}), ("deep.tiff", deep, {}),
+        ("a.webp", colour, {}), ("a.pgm", grey, {}), ("a.ppm", colour, {}),
+    ):  # fmt: skip
+        file = io.BytesIO()
+        ending = name.rsplit(".", 1)[1].upper().replace("JPG", "JPEG").replace("PGM", "PPM")
+        Image.fromarray(array).save(file, ending, **options)
+        found[name] = file.getvalue()
+    palette, pages = io.BytesIO(), io.BytesIO()
+    Image.fromarray(colour).convert("P").save(palette, "PNG")
+    Image.fromarray(grey).save(pages, "TIFF", save_all=True, append_images=[Image.fromarray(grey)])
+    return found | {"palette.png": palette.getvalue(), "pages.tiff": pages.getvalue()}

@@ -1,0 +1,106 @@
+"""Damaged files: one clear error, or what was there. benchmarks/fuzz.py does the same 10,000 times."""
+
+import io
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+
+import damage
+import numpy as np
+import pytest
+import tiny_backbone
+
+from cfa_lite import CFA, ArchiveError, ImageError, images, load
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small model's bytes, a picture, its score, and the folder that holds its backbone."""
+    folder = tmp_path_factory.mktemp("tiny")
+    network = tiny_backbone.write(folder / "tiny.onnx")
+    rng = np.random.default_rng(4)
+    pictures = [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(5)]
+    mask = np.ones((60, 72), bool)
+    mask[:, :20] = False
+    model = CFA(recipe="none", backbone=network, n_centers=6, size=64, mask=mask, threads=1).fit(pictures)
+    model.save(folder / "whole.cfa")
+    return folder, (folder / "whole.cfa").read_bytes(), pictures[0], model.score_image(pictures[0]).raw_score
+
+
+def check_archive(data, path, picture, score):
+    """Refused, or a model that scores as the original does; whether it was refused."""
+    path.write_bytes(data)
+    try:
+        model = load(path, threads=1)
+    except ArchiveError as error:
+        assert str(path) in str(error)
+        return True
+    assert model.score_image(picture).raw_score == score
+    return False
+
+
+def test_300_damaged_models(tiny):
+    folder, whole, picture, score = tiny
+    refused = [
+        check_archive(damage.of_archive(whole, np.random.default_rng(seed))[1], folder / "damaged.cfa", picture, score)
+        for seed in range(300)
+    ]
+    assert 280 <= sum(refused) < 300  # a bit of an unused field changes nothing
+
+
+def test_a_bomb_is_refused_in_little_memory(tiny):
+    folder, whole, *_ = tiny
+    (folder / "bomb.cfa").write_bytes(damage.bomb(whole, np.random.default_rng(0)))
+    code = (
+        "import resource, cfa_lite\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: cfa_lite.load('bomb.cfa')\n"
+        "except cfa_lite.ArchiveError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert int(done.stdout) < 50_000, done.stderr  # kB
+
+
+def check_picture(data, name):
+    """Refused by ImageError, or bands of sane size, without a warning and soon; whether it was refused."""
+    start = time.perf_counter()
+    file = io.BytesIO(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            with images._opened(file, name) as opened:
+                bands = images._bands_of_pil(opened, name, None)
+        except ImageError as error:
+            assert name in str(error)
+            return True
+        finally:
+            assert time.perf_counter() - start < 2
+    assert all(0 < side < 70_000 for side in bands[0].size)
+    assert len(bands) in (1, 3)
+    return False
+
+
+def test_300_damaged_pictures():
+    whole = damage.pictures(np.random.default_rng(1))
+    refused = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        name = sorted(whole)[rng.integers(len(whole))]
+        refused.append(check_picture(damage.of_bytes(whole[name], rng)[1], name))
+    assert 100 < sum(refused) < 300
+    assert not any(check_picture(data, name) for name, data in whole.items())
+
+
+def test_decompression_bombs_are_refused(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    rows = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + rows + chunk(b"IEND", b""))
+    for call in (images.read, images.size_of):
+        with pytest.raises(ImageError, match="bomb.png cannot be read as a picture .*decompression bomb"):
+            call(tmp_path / "bomb.png", "bomb.png")
