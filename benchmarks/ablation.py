@@ -96,8 +96,8 @@ class Ablation:
             bands = images.read(path)
             w, h = bands[0].size
             size_px = images.working_size((h, w), learnt.scale, pipeline.unit_px(self.network))
-            maps = pipeline.maps_of_pixels(pipeline.to_pixels(bands, size_px), self.network)
-            distances = pipeline.distance_maps(maps, learnt.levels)
+            maps = pipeline.maps_of_pixels(images.to_pixels(bands, size_px), self.network)
+            distances = pipeline.distance_maps(maps, learnt.levels, None, size_px)
 
             def answer(name, how):
                 if name not in NOT_BROUGHT:

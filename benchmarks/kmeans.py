@@ -56,7 +56,7 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
 
     def one(i: int) -> pipeline.FeatureMaps:
         return pipeline.maps_of_pixels(
-            pipeline.to_pixels(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX), network
+            images.to_pixels(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX), network
         )
 
     maps = list(threads.ordered_map(one, range(n_pictures), n_threads))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from .errors import BackboneError
+from .runtime import onnxruntime
 
 _PACKAGE = Path(__file__).resolve().parent
 MANIFEST_FORMAT = 1

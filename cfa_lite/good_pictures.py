@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import onnxruntime
 import PIL
 
 from . import images, looks, threads
@@ -19,6 +18,7 @@ from .errors import ImageError
 from .facts import VISIBLE_PX
 from .images import ImageLike, ValueRange
 from .looks import Look
+from .runtime import onnxruntime
 
 Progress = Callable[[str, int, int], None]
 

@@ -58,6 +58,14 @@ def _csv_line(values: Iterable[object]) -> str:
     return line.getvalue()
 
 
+_ERRORS = "surrogateescape"  # a file name that this locale cannot read is written as the bytes it is
+
+
+def key(path: str) -> bytes:
+    """What tells whether two rows are of one picture, whatever the locale of the runs."""
+    return path.encode("utf-8", _ERRORS)
+
+
 class Rows:
     """A file of rows, line-buffered: what is known is on disk.
 
@@ -79,7 +87,8 @@ class Rows:
         self.path, self.fmt = path, fmt
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a" if append else "w", encoding="utf-8", newline="", buffering=1)
+            mode = "a" if append else "w"
+            self._file = open(path, mode, encoding="utf-8", errors=_ERRORS, newline="", buffering=1)
             if self._file.tell() == 0:
                 self._file.write(header(fmt))
 
@@ -100,7 +109,7 @@ class Rows:
 class Earlier:
     """What an earlier run left: paths that need not be scored again, and the verdicts they got."""
 
-    paths: set[str] = field(default_factory=set)
+    paths: set[bytes] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
 
 
@@ -119,7 +128,7 @@ def take_up(path: Path, fmt: str, threshold: float) -> Earlier:
         data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     try:
-        known = _parsed(whole.decode("utf-8"), fmt)
+        known = _parsed(whole.decode("utf-8", _ERRORS), fmt)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{path} does not hold rows of this version of cfa-lite ({error}). Give --output another file, or leave --resume"
@@ -134,10 +143,10 @@ def take_up(path: Path, fmt: str, threshold: float) -> Earlier:
                 f"{path} was written with another model or limit ({values['threshold']}, now {threshold}): its scores would"
                 " not be on one scale with new ones. Give --output another file, or leave --resume out."
             )
-        earlier.paths.add(values["path"])
+        earlier.paths.add(key(values["path"]))
         earlier.verdicts[values["verdict"]] += 1
         lines.append(line)
-    kept = "".join(lines).encode("utf-8") if earlier.paths else b""
+    kept = "".join(lines).encode("utf-8", _ERRORS) if earlier.paths else b""
     if kept != data:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

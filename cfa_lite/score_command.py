@@ -61,7 +61,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     from . import artefacts, decision, facts, images
     from .model import load
     from .results import VERDICTS
-    from .rows import Earlier, Rows, format_of, header, row, take_up
+    from .rows import Earlier, Rows, format_of, header, key, row, take_up
 
     if resume and not output:
         raise click.UsageError("--resume goes on with the rows of an earlier run: name them by --output.")
@@ -77,7 +77,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     _check_no_overwriting(found, names, folders, [f for f in (output, report) if f])
     file_format = (fmt or format_of(output)) if output else ""
     earlier = take_up(output, file_format, model.threshold_) if output and resume else Earlier()
-    todo = [(p, name) for p, name in zip(found, names) if str(p.path) not in earlier.paths]
+    todo = [(p, name) for p, name in zip(found, names) if key(str(p.path)) not in earlier.paths]
     rows = Rows(output, file_format, append=resume) if output else None
     screen_format = fmt if not output else None
     page = options.new_page(f"Scored with {part.name}", model, facts.limits_told(model.info())) if report else None

@@ -91,7 +91,7 @@ def other_array(whole, rng):
     old = np.load(io.BytesIO(contents[name]))
     new = (
         old.astype(np.float64), old[..., None], old.ravel()[:-1], np.array([{"a": 1}], object), old.astype("<U8"),
-        np.full_like(old, np.nan), np.asfortranarray(np.atleast_2d(old)), old.astype(">f4"),
+        np.full(old.shape, np.float32(np.nan)), np.asfortranarray(np.atleast_2d(old)), old.astype(">f4"),
     )[rng.integers(8)]  # fmt: skip
     return _archive(contents | {name: _npy(new)})
 
