@@ -94,7 +94,8 @@ def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
 
 def _input_name(picture: PictureFile) -> str:
     """Name of the folder that was given, or that the file given lies in."""
-    return picture.path.absolute().parents[len(picture.relative.parts) - 1].name
+    path = picture.path if picture.path.is_absolute() else picture.path.absolute()
+    return path.parents[len(picture.relative.parts) - 1].name
 
 
 def _key(name: Path) -> str:

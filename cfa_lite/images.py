@@ -22,7 +22,7 @@ ValueRange = tuple[float, float]
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 MIN_SIDE_PX = 32  # below, a picture has fewer than two patches a side at the coarsest stage
-PAGES = "pages"  # key of `info`
+PAGES, CUT = "pages", "cut"  # keys of `info`
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32)
 
 
@@ -79,8 +79,8 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
     image : path, PIL.Image.Image, or ndarray (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); uint8, uint16, int32 or float32
         8 bit is taken as it is. 16 bit: 0 to 65535 becomes 0 to 255 in floating point, neither clipped nor rounded.
         32 bit and floating point need `value_range`. 1 bit is 0 and 255. Alpha is dropped, palettes, CMYK and others
-        become RGB, EXIF orientation is applied. Of several pages the first is taken; `info[PAGES]` of the first band
-        tells how many there are.
+        become RGB, EXIF orientation is applied. Of several pages the first is taken; of a file, `info[PAGES]` of the
+        first band tells how many there are, and `info[CUT]` whether it has 16-bit colours, of which Pillow reads 8.
     name : str
         What error messages call it.
     value_range : (float, float), optional
@@ -99,8 +99,9 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
         bands = _bands_of_pil(image, name, value_range)
     elif isinstance(image, (str, os.PathLike)):
         with _opened(image, name) as file:
+            deep = file.mode == "RGB" and any("16" in str(tile[3]) for tile in getattr(file, "tile", ()))
             bands = _bands_of_pil(file, name, value_range)
-            bands[0].info[PAGES] = getattr(file, "n_frames", 1)
+            bands[0].info |= {PAGES: getattr(file, "n_frames", 1), CUT: deep}
     else:
         raise TypeError(f"{name} is a {type(image).__name__}; give a path, a PIL image or a NumPy array")
     w, h = bands[0].size

@@ -48,7 +48,8 @@ def examine(
     pixels = recipes.pixels_of(learnt, bands, network)
     look = looks.of(pixels)
     doubts += looks.doubts(look, made["looks"]) if rules.checks else []
-    notes = looks.notes(look, made["looks"], bands[0].info.get(images.PAGES, 1))
+    told = bands[0].info
+    notes = looks.notes(look, made["looks"], told.get(images.PAGES, 1), told.get(images.CUT, False))
     raw = recipes.raw_map(learnt, rules.background_share, pixels, network, n_threads)
     result = judge(raw, name, (h, w), learnt, rules, time.perf_counter() - start)
     message = "; ".join(doubts + notes)

@@ -78,11 +78,13 @@ def size_doubts(size_px: tuple[int, int], height_px: tuple[int, int], width_px: 
     return [f"{size_px[1]}x{size_px[0]} px, but the good pictures have {fitted} px"]
 
 
-def notes(look: Look, good: dict[str, float | bool], n_pages: int) -> list[str]:
+def notes(look: Look, good: dict[str, float | bool], n_pages: int, cut: bool) -> list[str]:
     """What should be known of a picture though it can be scored."""
     found = []
     if n_pages > 1:
         found.append(f"the first of {n_pages} pages was taken")
+    if cut:
+        found.append("of its 16-bit colours the upper 8 bits were read")
     if good["all_grey"] and not look.grey:
         found.append("in colour, but the good pictures are grey")
     if good["none_grey"] and look.grey:

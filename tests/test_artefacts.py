@@ -1,7 +1,7 @@
 import csv
 import io
 import json
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -70,6 +70,22 @@ def test_two_folders_with_the_same_names_stay_apart():
     pictures = [PictureFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
     names = artefacts.output_names([*pictures, PictureFile(Path("line1", "2.png"), Path("2.png"))])
     assert [n.as_posix() for n in names] == ["line1/sub/1", "line2/sub/1", "2"]
+
+
+WINDOWS = [r"\\server\share\line", "C:\\" + "\\".join(["long" * 10] * 8), "\\\\?\\C:\\line"]
+
+
+@pytest.mark.parametrize("folder", WINDOWS)
+def test_paths_of_windows_as_text(folder):
+    paths = [PureWindowsPath(folder, *parts) for parts in (("a.png",), ("sub", "a.PNG"), ("sub", "a.bmp"))]
+    pictures = [PictureFile(path, path.relative_to(folder)) for path in paths]
+    names = artefacts.output_names(pictures)
+    assert [name.as_posix() for name in names] == ["a", "sub/a.PNG", "sub/a.bmp"]
+    line = rows.row(result(path=str(paths[1])), "jsonl")
+    assert json.loads(line)["path"] == str(paths[1])
+    assert list(csv.DictReader(io.StringIO(rows.header("csv") + rows.row(result(path=str(paths[1])), "csv"))))[0][
+        "path"
+    ] == str(paths[1])
 
 
 def test_map_file_is_float_and_of_the_pictures_size(tmp_path):

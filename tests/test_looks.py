@@ -1,6 +1,8 @@
 """Pictures that cannot be of the product: INVALID, never a wrong OK."""
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -63,6 +65,25 @@ def test_pages_are_noted(part, line, tmp_path):
     first.save(tmp_path / "pages.tiff", save_all=True, append_images=[first])
     result = load(part).score_image(tmp_path / "pages.tiff")
     assert result.message == "the first of 2 pages was taken" and result.status == "ok"
+
+
+def test_colours_of_16_bit_are_noted(part, line, tmp_path):
+    """Pillow cannot write such a file: here is the least PNG that is one."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    values = np.asarray(Image.open(line[1]).convert("RGB")).astype(">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    path = tmp_path / "deep.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    model = load(part)
+    result = model.score_image(path)
+    assert result.message == "of its 16-bit colours the upper 8 bits were read"
+    assert result.raw_score == model.score_image(line[1]).raw_score
 
 
 def test_command_tells_invalid_and_goes_on(part, line, tmp_path):
