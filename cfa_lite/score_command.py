@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     from . import artefacts, decision, facts, images
     from .model import load
     from .results import VERDICTS
-    from .rows import Earlier, Rows, format_of, header, key, row, take_up
+    from .rows import Rows, format_of, header, key, row, take_up
 
     if resume and not output:
         raise click.UsageError("--resume goes on with the rows of an earlier run: name them by --output.")
@@ -76,17 +77,19 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     names = artefacts.output_names(found)
     _check_no_overwriting(found, names, folders, [f for f in (output, report) if f])
     file_format = (fmt or format_of(output)) if output else ""
-    earlier = take_up(output, file_format, model.threshold_) if output and resume else Earlier()
-    todo = [(p, name) for p, name in zip(found, names) if key(str(p.path)) not in earlier.paths]
+    earlier = take_up(output, file_format, model.threshold_) if output and resume else {}
+    keys = [key(str(p.path)) for p in found]
+    todo = [(p, name) for p, name, k in zip(found, names, keys) if k not in earlier]
+    n_before = len(found) - len(todo)
     rows = Rows(output, file_format, append=resume) if output else None
     screen_format = fmt if not output else None
     page = options.new_page(f"Scored with {part.name}", model, facts.limits_told(model.info())) if report else None
-    counts = earlier.verdicts.copy()
+    counts = Counter(earlier[k] for k in keys if k in earlier)
     raw_scores = []
     start = time.perf_counter()
     try:
         if screen_format:
-            click.echo(header(screen_format), nl=False)
+            _say(header(screen_format))
         for (picture, name), result in zip(todo, model.iter_score([p.path for p, _ in todo])):
             counts[result.verdict] += 1
             if result.status == "ok":
@@ -97,7 +100,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
                 page.add(picture.path, result)
             if rows:
                 rows.write(result)
-            click.echo(row(result, screen_format) if screen_format else _line(result), nl=False)
+            _say(row(result, screen_format) if screen_format else _line(result))
     finally:
         if rows:
             rows.close()
@@ -106,16 +109,14 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
         click.echo(warning, err=True)
     if page and report:
         page.warnings += warnings
-        if earlier.paths:
-            page.warnings.append(
-                f"{len(earlier.paths)} pictures of an earlier run are in {output}, and not on this page."
-            )
+        if n_before:
+            page.warnings.append(f"{n_before} pictures of an earlier run are in {output}, and not on this page.")
         page.write(report)
     n, seconds = len(todo), time.perf_counter() - start
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     places = "".join(f"; {kind} in {folder}" for kind, folder in folders.items() if folder)
     places += f"; report in {report}" if report else ""
-    before = f", of these {len(earlier.paths)} from before" if earlier.paths else ""
+    before = f", of these {n_before} from before" if n_before else ""
     each = f"; {seconds / n * 1000:.0f} ms each" if n else ""
     click.echo(f"{len(found)} picture{'s' * (len(found) != 1)}: {said}{before}{each}{places}", err=True)
     if counts["ERROR"]:
@@ -129,9 +130,21 @@ def _line(result: ScoreResult) -> str:
     return f"{result.verdict:6s} {number}  {result.message or result.path}\n"
 
 
+def _say(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:  # who reads has seen enough: click ends quietly
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written ({error.strerror or error}). Free it.") from error
+
+
 def _write_pictures(picture: PictureFile, name: Path, result: ScoreResult, folders: dict[str, Path | None]) -> None:
     from . import artefacts, report
 
+    for folder in filter(None, folders.values()):
+        with artefacts.writing(folder):
+            folder.stat()  # were it made again, pictures whose rows are there would be missing without a word
     if folders["maps"]:
         artefacts.write_map(result, folders["maps"] / f"{name}.tiff")
     if folders["masks"]:

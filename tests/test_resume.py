@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from test_cli import run
 
 from cfa_lite import OutputError, load
-from cfa_lite.results import FIELDS
-from cfa_lite.rows import Rows, take_up
+from cfa_lite.results import ScoreResult, failed
+from cfa_lite.rows import Rows, header, row, take_up
 
 N_COPIES = 12  # of 16 pictures: a run of some seconds
 
@@ -79,11 +80,8 @@ def test_a_run_that_is_stopped_goes_on(part, many, whole, tmp_path, kill, fmt):
     assert output.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     lines = output.read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(whole) + (fmt == "csv")
-    assert rows_of(output).keys() == whole.keys()
-    for path, row in rows_of(output).items():
-        found = {**row, "score": float(row["score"]), "verdict": row["verdict"]}
-        assert found["score"] == float(whole[path]["score"]) and found["verdict"] == whole[path]["verdict"]
-    assert len(list(maps.iterdir())) == len(whole)
+    assert rows_of(output) == whole
+    assert {f.stem for f in maps.glob("*.tiff")} == {Path(name).stem for name in whole}  # kill -9 may leave a .part
     again = run("score", part, many, "--output", output, "--resume")
     assert again.exit_code == 0 and again.stdout == "" and output.read_text(encoding="utf-8").splitlines() == lines
 
@@ -144,7 +142,7 @@ def test_an_unfinished_line_is_cut_at_any_byte(part, line, tmp_path, fmt):
         path.write_bytes(data[:cut])
         n_whole = sum(end <= cut for end in ends)
         earlier = take_up(path, fmt, model.threshold_)
-        assert len(earlier.paths) == earlier.verdicts.total() == n_whole
+        assert len(earlier) == n_whole
         assert path.read_bytes() == (data[: ends[n_whole - 1]] if n_whole else b"")
 
 
@@ -156,14 +154,123 @@ def test_what_cannot_be_gone_on_with_is_refused(part, line, tmp_path):
     assert other.exit_code == 1 and "was written with another model or limit" in other.stderr
     assert output.read_bytes() == before
     assert run("score", part, line[0], "--resume").exit_code == 2
-    for text in ("path,score\na.png,1\n", ",".join(FIELDS) + "\na.png,ok\n", "\xff\n"):
-        output.write_bytes(text.encode("latin-1"))
-        with pytest.raises(OutputError, match="does not hold rows of this version"):
-            take_up(output, "csv", 1.0)
-        assert output.read_bytes() == text.encode("latin-1")
-    output.write_text("{}\n")
+
+
+def scored(path, verdict="OK"):
+    return ScoreResult(path, "ok", verdict, 0.5, 1.0, 2.0, 0.01)
+
+
+ROW, JSON_ROW = row(scored("a.png"), "csv"), row(scored("a.png"), "jsonl")
+
+
+@pytest.mark.parametrize(
+    "fmt, text",
+    [
+        ("csv", "path,score\na.png,1\n"),
+        ("csv", header("csv") + "a.png,ok\n"),
+        ("csv", "\xff\n"),
+        ("csv", "notes"),
+        ("csv", header("csv") + ROW.replace(",2.0,", ",two,")),
+        ("csv", header("csv") + ROW.replace(",2.0,", ",,")),
+        ("csv", header("csv") + '"' + ROW + ROW),  # an opened quote must not swallow rows
+        ("csv", header("csv") + ROW + ROW.replace("a.png", '"a"b.png')),
+        ("csv", header("csv") + '"' + "x" * 200_000 + "\n" + ROW),
+        ("jsonl", "{}\n"),
+        ("jsonl", '[{"notes": 1}]'),
+        ("jsonl", JSON_ROW.replace("2.0", "null")),
+        ("jsonl", JSON_ROW.replace('"a.png"', "3")),
+        ("jsonl", "[" * 100_000 + "\n"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path, fmt, text):
+    output = tmp_path / f"rows.{fmt}"
+    output.write_bytes(text.encode("latin-1"))
     with pytest.raises(OutputError, match="does not hold rows of this version"):
-        take_up(output, "jsonl", 1.0)
+        take_up(output, fmt, 2.0)
+    assert output.read_bytes() == text.encode("latin-1")
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+def test_any_name_is_found_again_and_cut_at_any_byte(tmp_path, fmt):
+    names = [
+        "a,b.png",
+        'say "x".png',
+        "two\nlines\nor three.png",
+        "cr\rlf\r\n.png",
+        "\u00fc\u2028.png",
+        "odd\udcff.png",
+    ]
+    path = tmp_path / f"rows.{fmt}"
+    lines = [row(scored(name), fmt).encode("utf-8", "surrogateescape") for name in names]
+    start = header(fmt).encode()
+    for n, cut_line in enumerate(lines):
+        for cut in range(len(cut_line)):
+            path.write_bytes(start + b"".join(lines[:n]) + cut_line[:cut])
+            assert list(take_up(path, fmt, 2.0)) == [name.encode("utf-8", "surrogateescape") for name in names[:n]]
+            assert path.read_bytes() == (start + b"".join(lines[:n]) if n else b"")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("with_error", [False, True])
+def test_rows_that_stay_are_not_touched(tmp_path, end, with_error):
+    """Not their bytes, not the file's mode, and not the link it is called by."""
+    target, link = tmp_path / "target.csv", tmp_path / "rows.csv"
+    kept = (header("csv") + ROW.replace("a.png", '"a.png"') + row(scored("c.png", "NG"), "csv")).replace("\n", end)
+    bad = row(failed("b.png", "gone", 2.0, 0.01), "csv") if with_error else ""
+    first, others = kept.split(end, 1)
+    target.write_bytes(f"{first}{end}{bad}{others}half a row".encode())
+    target.chmod(0o640)
+    link.symlink_to(target)
+    assert take_up(link, "csv", 2.0) == {b"a.png": "OK", b"c.png": "NG"}
+    assert target.read_bytes() == kept.encode()
+    assert link.is_symlink() and target.stat().st_mode & 0o777 == 0o640
+
+
+def test_cutting_needs_no_room_on_the_disk(tmp_path):
+    path = tmp_path / "rows.csv"
+    kept = header("csv") + ROW * 50
+    path.write_text(kept + "half")
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from cfa_lite.rows import take_up\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "take_up(Path(sys.argv[1]), 'csv', 2.0)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert path.read_text() == kept
+
+
+@pytest.mark.parametrize("gone", ["rows", "maps"])
+def test_a_folder_deleted_while_the_run_goes_ends_it(part, many, tmp_path, gone):
+    output, maps = tmp_path / "rows" / "rows.csv", tmp_path / "maps"
+    process = start(part, many, output, "--maps", maps)
+    wait_for(output, 10)
+    (tmp_path / gone).rename(tmp_path / "aside")  # at once, so that no file is made while it is deleted
+    shutil.rmtree(tmp_path / "aside")
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1 and "cannot be written" in said and "Traceback" not in said
+    assert str(tmp_path / gone) in said
+    assert not (tmp_path / gone).exists()
+
+
+def test_a_full_stdout_is_said(part, line):
+    command = [sys.executable, "-m", "cfa_lite.cli", "score", part, line[0]]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0 and "stdout cannot be written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_counts_and_exit_code_are_of_the_pictures_given(part, line, whole, tmp_path):
+    """Rows of other pictures are kept, and say nothing of these."""
+    verdicts = {Path(name).name.split("_")[1]: r["verdict"] for name, r in whole.items()}
+    bad = next(p for p in line if verdicts[p.name] == "NG")
+    fine = [p for p in line if verdicts[p.name] == "OK"][:2]
+    output = tmp_path / "rows.csv"
+    assert run("score", part, bad, fine[0], "--output", output).exit_code == 0
+    done = run("score", part, *fine, "--output", output, "--resume", "--fail-on-anomaly")
+    assert done.exit_code == 0 and "2 pictures: 2 OK, of these 1 from before" in done.stderr
+    assert rows_of(output).keys() == {str(p) for p in (bad, *fine)}
+    done = run("score", part, bad, "--output", output, "--resume", "--fail-on-anomaly")
+    assert done.exit_code == 3 and "1 picture: 1 NG, of these 1 from before" in done.stderr
 
 
 def test_a_report_says_what_it_does_not_show(part, line, tmp_path):
