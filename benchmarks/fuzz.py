@@ -52,10 +52,15 @@ def main() -> None:
         def picture(rng: np.random.Generator) -> tuple[str, bool]:
             file = sorted(files)[rng.integers(len(files))]
             kind, data = damage.of_bytes(files[file], rng)
-            return f"{file}, {kind}", test_fuzz.check_picture(data, file)
+            return f"{file}, {kind}", test_fuzz.check_picture(data, folder / file)
+
+        def forged(rng: np.random.Generator) -> tuple[str, bool]:
+            _, data = damage.forged(whole, rng)
+            return "forged", test_fuzz.check_forged(data, folder / "forged.cfa", pictures[0])
 
         run("models", archive, args.cases)
         run("pictures", picture, args.cases)
+        run("models with checksums made anew", forged, args.cases // 10)
         bombs = [damage.bomb(whole, np.random.default_rng(seed)) for seed in range(2)]
         before = peak_mb()
         for data in bombs * (args.bombs // 2):

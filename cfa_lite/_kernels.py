@@ -5,19 +5,38 @@ needs none of Numba's threading layers (of which one aborts the process when two
 it) and gives the same bits on any number of threads. tests/naive.py holds an obvious twin of each.
 """
 
+from contextlib import suppress
+
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 
 # All of fast-math but nnan and ninf, which would delete the checks for NaN and infinity.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
+class _Cache(FunctionCache):
+    """Numba's, where a file that a power cut emptied or a full disk does not take costs a second and no score."""
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # of damaged bytes any kind
+            with suppress(Exception):
+                self.flush()  # or an index that cannot be read would stay
+            return None
+
+    def save_overload(self, sig, data):
+        with suppress(Exception):
+            super().save_overload(sig, data)
+
+
 def _njit(function):
     """Compile for one thread without the GIL; keep it on disk where a folder for that can be written."""
-    try:
-        return numba.njit(cache=True, nogil=True, fastmath=FASTMATH)(function)
-    except RuntimeError:  # read-only install and no writable home: compile anew in each process
-        return numba.njit(nogil=True, fastmath=FASTMATH)(function)
+    dispatcher = numba.njit(nogil=True, fastmath=FASTMATH)(function)
+    with suppress(RuntimeError):  # read-only install and no writable home: compile anew in each process
+        dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]  # cache=True puts Numba's own there
+    return dispatcher
 
 
 @_njit

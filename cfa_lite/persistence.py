@@ -16,6 +16,7 @@ from .images import ValueRange
 from .level import Finish, Learnt, Level, LevelKey, PaperModel
 
 _PAPER_ARRAYS = ("weight", "bias", "centers")
+_MAX_SIDE_PX = 1 << 20  # of a working size
 
 
 def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> None:
@@ -49,8 +50,11 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
     """
     meta, arrays = archive.read(path)
     try:
-        return dict(meta["params"]), _restore(meta, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError, ImageError, zlib.error) as error:
+        params = dict(meta["params"])
+        if not isinstance(params["backbone"], str):
+            raise ValueError(f"backbone is {params['backbone']!r}")
+        return params, _restore(meta, arrays)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ImageError, zlib.error) as error:
         raise ArchiveError(
             f"{path} is damaged ({type(error).__name__}: {error}). Copy it again, or fit again."
         ) from error
@@ -65,7 +69,8 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     if good_scores.ndim != 1 or not len(good_scores) or good_scores.shape != good_groups.shape:
         raise ValueError(f"the good pictures' scores have shapes {good_scores.shape}, {good_groups.shape}")
     keys = [level.key for level in levels]
-    wanted = pipeline.level_keys(max(k.output for k in keys) + 1) if keys else []
+    n_outputs = min(max((key.output for key in keys), default=-1) + 1, len(keys))  # a huge one is not listed
+    wanted = pipeline.level_keys(n_outputs)
     if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
         raise ValueError("levels or arrays are missing or too many")
     training = dict(meta["training"])
@@ -75,12 +80,15 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     for name in ("darkest", "brightest", "blurriest", "highest", "all_grey", "none_grey"):
         if not np.isfinite(training["looks"][name]):
             raise ValueError(f"{name} is {training['looks'][name]!r}")
+    scale = _positive(meta["scale"], "scale")
+    if scale * max(training["largest_px"]) > _MAX_SIDE_PX:
+        raise ValueError(f"scale is {scale!r}")
     return Learnt(
         levels=levels,
         limits=_limits(meta["limits"]),
         good_scores=good_scores,
         good_groups=good_groups.astype(np.int64),
-        scale=_positive(meta["scale"], "scale"),
+        scale=scale,
         backbone_sha256=str(meta["backbone_sha256"]),
         training=training,
         finish=finish,
@@ -104,6 +112,9 @@ def _limits(entry: dict[str, Any]) -> Limits:
     found = Limits(**entry)
     for name in ("threshold", "unsure_threshold", "promised_rate", "promised_unsure_rate"):
         _positive(getattr(found, name), name)
+    for name in ("false_alarm_rate", "unsure_rate", "margin", "n_pictures", "n_groups"):
+        if not np.isfinite(float(getattr(found, name))):
+            raise ValueError(f"{name} is {getattr(found, name)!r}")
     if found.unsure_threshold > found.threshold:
         raise ValueError(f"unsure_threshold {found.unsure_threshold} is above {found.threshold}")
     return found
@@ -126,7 +137,10 @@ def _finish(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Finish:
     mean = arrays.pop("position_mean", None)
     if mean is not None and (mean.ndim != 2 or mean.size == 0):
         raise ValueError(f"the position means have shape {mean.shape}")
-    return Finish(_positive(meta["map_smoothing"], "map_smoothing"), mean, _positive(meta["map_unit"], "map_unit"))
+    smoothing = _positive(meta["map_smoothing"], "map_smoothing")
+    if smoothing > 1:
+        raise ValueError(f"map_smoothing is {smoothing!r}")
+    return Finish(smoothing, mean, _positive(meta["map_unit"], "map_unit"))
 
 
 def _paper(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> PaperModel:

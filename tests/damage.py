@@ -1,10 +1,14 @@
 """Damaged files for tests/test_fuzz.py and benchmarks/fuzz.py: name and bytes of what a case makes of a whole file."""
 
+import hashlib
 import io
 import json
+import warnings
 import zipfile
 
 import numpy as np
+
+from cfa_lite import archive
 
 
 def of_archive(whole, rng):
@@ -85,15 +89,27 @@ def added_member(whole, rng):
     return _archive(_members(whole) | {"more.npy": _npy(np.zeros(3, np.float32))})
 
 
+def duplicated_member(whole, rng):
+    """The same name twice: readers differ in which one they take."""
+    file = io.BytesIO(whole)
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as out:
+        warnings.simplefilter("ignore")
+        name = str(rng.choice(out.namelist()))
+        out.writestr(name, out.read(str(rng.choice(out.namelist()))))
+    return file.getvalue()
+
+
 def other_array(whole, rng):
     contents = _members(whole)
     name = rng.choice([name for name in contents if name.endswith(".npy")])
-    old = np.load(io.BytesIO(contents[name]))
-    new = (
+    return _archive(contents | {name: _npy(_another(np.load(io.BytesIO(contents[name])), rng))})
+
+
+def _another(old, rng):
+    return (
         old.astype(np.float64), old[..., None], old.ravel()[:-1], np.array([{"a": 1}], object), old.astype("<U8"),
         np.full(old.shape, np.float32(np.nan)), np.asfortranarray(np.atleast_2d(old)), old.astype(">f4"),
     )[rng.integers(8)]  # fmt: skip
-    return _archive(contents | {name: _npy(new)})
 
 
 def huge_shape(whole, rng):
@@ -120,13 +136,17 @@ def bomb(whole, rng):
     return _archive(contents, zipfile.ZIP_DEFLATED)
 
 
+ODD_VALUES = (
+    None, True, -1, 0, 1e308, "text", [], {}, [[[]]], float("nan"), float("inf"), "\ud800", 10**400, 99,
+)  # fmt: skip
+
+
 def changed_json(whole, rng):
     """Any value of model.json replaced."""
     contents = _members(whole)
     meta = json.loads(contents["model.json"])
     holder, key = _any_value(meta, rng)
-    odd = (None, True, -1, 0, 1e308, "text", [], {}, [[[]]], float("nan"), float("inf"), 10**400, "\ud800", 99)
-    holder[key] = odd[rng.integers(len(odd))]
+    holder[key] = ODD_VALUES[rng.integers(len(ODD_VALUES))]
     return _archive(contents | {"model.json": json.dumps(meta).encode("utf-8", "surrogatepass")})
 
 
@@ -147,9 +167,27 @@ def foreign(whole, rng):
 
 
 ARCHIVE_KINDS = (
-    *BYTE_KINDS, swapped_members, removed_member, renamed_member, added_member, other_array, huge_shape, compressed,
-    changed_json, changed_json, changed_json, deep_json, later_format, foreign,
+    *BYTE_KINDS, swapped_members, removed_member, renamed_member, added_member, duplicated_member, other_array,
+    huge_shape, compressed, changed_json, changed_json, changed_json, deep_json, later_format, foreign,
 )  # fmt: skip
+
+
+def forged(whole, rng):
+    """A value or an array replaced by somebody who makes every checksum anew."""
+    contents = _members(whole)
+    meta = json.loads(contents["model.json"])
+    if rng.integers(2):
+        holder, key = _any_value(meta, rng)
+        holder[key] = ODD_VALUES[rng.integers(len(ODD_VALUES) - 2)]  # 99 as scale is legal, and slow
+        what = f"{key}={str(holder[key])[:20]}"
+    else:
+        name = str(rng.choice(list(meta["arrays"])))
+        new = _another(np.load(io.BytesIO(contents[f"{name}.npy"])), rng)
+        contents[f"{name}.npy"] = _npy(new)
+        sha256 = hashlib.sha256(contents[f"{name}.npy"]).hexdigest()
+        meta["arrays"][name] = {"dtype": new.dtype.str, "shape": list(new.shape), "sha256": sha256}
+        what = f"{name} {new.dtype} {new.shape}"
+    return what, _archive(contents | {"model.json": json.dumps(archive.signed(meta)).encode("utf-8", "surrogatepass")})
 
 
 def _any_value(meta, rng):
@@ -180,23 +218,29 @@ def _npy(array):
 
 
 def pictures(rng):
-    """Whole picture files by ending, of every kind that the reader knows."""
+    """Whole picture files by name, of every kind that the reader knows."""
     from PIL import Image
 
-    grey = rng.integers(0, 256, (40, 48)).astype(np.uint8)
-    colour = rng.integers(0, 256, (40, 48, 3)).astype(np.uint8)
-    deep = rng.integers(0, 65536, (40, 48)).astype(np.uint16)
+    grey = Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8))
+    colour = Image.fromarray(rng.integers(0, 256, (40, 48, 3)).astype(np.uint8))
+    deep = Image.fromarray(rng.integers(0, 65536, (40, 48)).astype(np.uint16))
+    big_endian = Image.frombytes("I;16B", (48, 40), rng.bytes(2 * 48 * 40))
+    turned = Image.Exif()
+    turned[0x0112] = 6
     found = {}
-    for name, array, options in (
-        ("grey.png", grey, {}), ("deep.png", deep, {}), ("a.jpg", colour, {}), ("a.bmp", colour, {}),
+    for name, picture, options in (
+        ("grey.png", grey, {}), ("deep.png", deep, {}), ("palette.png", colour.convert("P"), {}),
+        ("alpha.png", colour.convert("RGBA"), {}), ("turned.png", colour, {"exif": turned}),
+        ("moving.png", colour, {"save_all": True, "append_images": [colour.rotate(180)]}),
+        ("a.jpg", colour, {}), ("turned.jpg", colour, {"exif": turned}), ("cmyk.jpg", colour.convert("CMYK"), {}),
+        ("progressive.jpg", colour, {"progressive": True}), ("a.bmp", colour, {}), ("palette.bmp", colour.convert("P"), {}),
         ("a.tiff", colour, {}), ("lzw.tiff", grey, {"compression": "tiff_lzw"}), ("deep.tiff", deep, {}),
-        ("a.webp", colour, {}), ("a.pgm", grey, {}), ("a.ppm", colour, {}),
+        ("bits.tiff", grey.convert("1"), {"compression": "group4"}), ("big_endian.tiff", big_endian, {}),
+        ("pages.tiff", grey, {"save_all": True, "append_images": [grey]}),
+        ("a.webp", colour, {}), ("lossless.webp", colour, {"lossless": True}), ("a.pgm", grey, {}), ("a.ppm", colour, {}),
     ):  # fmt: skip
         file = io.BytesIO()
         ending = name.rsplit(".", 1)[1].upper().replace("JPG", "JPEG").replace("PGM", "PPM")
-        Image.fromarray(array).save(file, ending, **options)
+        picture.save(file, ending, **options)
         found[name] = file.getvalue()
-    palette, pages = io.BytesIO(), io.BytesIO()
-    Image.fromarray(colour).convert("P").save(palette, "PNG")
-    Image.fromarray(grey).save(pages, "TIFF", save_all=True, append_images=[Image.fromarray(grey)])
-    return found | {"palette.png": palette.getvalue(), "pages.tiff": pages.getvalue()}
+    return found
