@@ -9,6 +9,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .errors import BackboneError
 from .runtime import onnxruntime
 
 _PACKAGE = Path(__file__).resolve().parent
+_MAX_SIZE = 1 << 14  # of channels and strides; larger ones are a slip of the pen
 MANIFEST_FORMAT = 1
 _PROBE_SIZES = (64, 96), (96, 64)  # in units of the coarsest stride / 16; two, so that a fixed size shows
 
@@ -47,6 +49,14 @@ class BackboneSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     outputs: tuple[tuple[str, int, int], ...]
+
+    def seen(self) -> dict[str, Any]:
+        """What a model's features depend on besides the file; JSON types only."""
+        return {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "outputs": [[name, channels, stride] for name, channels, stride in self.outputs],
+        }
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -114,13 +124,13 @@ def open_fitted(backbone: str | os.PathLike, sha256: str, folder: Path) -> Backb
 
 def _read_json(path: Path) -> dict:
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BackboneError(
             f"{path} does not exist: it tells what the ONNX file beside it takes and gives. Write it"
             " (models/README.md shows how)."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BackboneError(f"{path} cannot be read as JSON ({error}). Mend or reinstall it.") from error
     if not isinstance(entry, dict):
         raise BackboneError(f"{path} holds a {type(entry).__name__}, not an object. Mend it (models/README.md).")
@@ -145,9 +155,10 @@ def _spec_of(name: str, path: Path, entry: dict, manifest: Path) -> BackboneSpec
         numbers = (*spec.mean, *spec.std)
         if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, numbers)) or min(spec.std) <= 0:
             raise ValueError("input: mean and std need three finite numbers each, std above 0")
-        if not spec.outputs or min(min(channels, stride) for _, channels, stride in spec.outputs) < 1:
-            raise ValueError("outputs: at least one is needed, channels and stride at least 1")
-    except (KeyError, TypeError, ValueError) as error:
+        sizes = [size for _, channels, stride in spec.outputs for size in (channels, stride)]
+        if not sizes or min(sizes) < 1 or max(sizes) > _MAX_SIZE:
+            raise ValueError(f"outputs: at least one is needed, channels and stride from 1 to {_MAX_SIZE}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BackboneError(
             f"{manifest}: the entry of {path.name} is incomplete or wrong"
             f" ({type(error).__name__}: {error}). models/README.md shows a whole one."

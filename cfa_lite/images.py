@@ -21,6 +21,8 @@ ImageLike = str | os.PathLike | Image.Image | np.ndarray
 ValueRange = tuple[float, float]
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
+# None that starts another program; those that Pillow knows without loading all its readers come first.
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP")
 MIN_SIDE_PX = 32  # below, a picture has fewer than two patches a side at the coarsest stage
 PAGES, CUT = "pages", "cut"  # keys of `info`
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32)
@@ -96,7 +98,8 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
     if isinstance(image, np.ndarray):
         bands = _bands_of_array(image, name, value_range)
     elif isinstance(image, Image.Image):
-        bands = _bands_of_pil(image, name, value_range)
+        with _reading(name):
+            bands = _bands_of_pil(image, name, value_range)
     elif isinstance(image, (str, os.PathLike)):
         with _opened(image, name) as file:
             deep = file.mode == "RGB" and any("16" in str(tile[3]) for tile in getattr(file, "tile", ()))
@@ -113,13 +116,22 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
 @contextmanager
 def _opened(path: str | os.PathLike, name: str) -> Iterator[Image.Image]:
     """A picture file, whose errors, also those while the block reads its pixels, become ImageError."""
-    try:
-        with Image.open(path) as file:
+    with _reading(name):
+        try:
+            file = Image.open(path, formats=_FORMATS)
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist. Check the path.") from None
+        with file:
             yield file
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """A block in which Pillow reads, as it does of an image that was opened and not yet read."""
+    try:
+        yield
     except ImageError:
         raise
-    except FileNotFoundError:
-        raise ImageError(f"{name} does not exist. Check the path.") from None
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
         raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
 
@@ -196,7 +208,8 @@ def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
     if isinstance(image, np.ndarray) and image.ndim >= 2:
         return image.shape[0], image.shape[1]
     if isinstance(image, Image.Image):
-        return _upright_size(image)
+        with _reading(name):
+            return _upright_size(image)
     if isinstance(image, (str, os.PathLike)):
         with _opened(image, name) as file:
             return _upright_size(file)
@@ -204,8 +217,11 @@ def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    w, h = image.size
     turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # orientations that swap the sides
+    if turned and image.format == "TIFF":  # Pillow's versions differ in whether they have turned its size already
+        image = ImageOps.exif_transpose(image)
+        turned = False
+    w, h = image.size
     return (w, h) if turned else (h, w)
 
 

@@ -19,7 +19,7 @@ from . import arguments, decision, duplicates, images, judgement, persistence, r
 from .area import Area, MaskLike
 from .backbone import Backbone, find_spec, open_fitted
 from .decision import Limits
-from .errors import ArchiveError, ImageError, NotFittedError
+from .errors import ArchiveError, BackboneError, ImageError, NotFittedError
 from .feature_store import FeatureStore
 from .good_pictures import Progress
 from .images import ImageLike, ValueRange
@@ -490,13 +490,18 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
     try:
         model = CFA(**params, threads=threads)
         arguments.check(model.get_params())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(f"{path} is damaged ({error}). Copy it again, or fit again.") from error
     if backbone is not None:
         model.backbone = backbone
     model._adopt(learnt)
     model.skipped_, model.unlike_, model.report_ = [], [], []
     model._open_backbone = network = open_fitted(model.backbone, learnt.backbone_sha256, Path(path).parent)
+    if learnt.training.get("network") != network.spec.seen():
+        raise BackboneError(
+            f"{network.spec.path} is the file that {path} was fitted with, but its manifest entry now says otherwise (mean,"
+            " std or outputs). Put the entry back, or fit again."
+        )
     persistence.check_channels(learnt, [channels for _, channels, _ in network.spec.outputs], path)
     return model
 

@@ -75,12 +75,14 @@ def learn(
     )
     if params["recipe"] == "paper":
         pooled = read_for_paper(given, network, store, n_threads, progress, sight)
-        return _learn_paper(params, promise, pooled, network.spec.sha256, n_threads, progress)
+        found = _learn_paper(params, promise, pooled, network.spec.sha256, n_threads, progress)
+        found.learnt.training["network"] = network.spec.seen()
+        return found
     ingredients = fitting.NO_ADAPTATION
     if params["recipe"] == "adapted":
         ingredients = fitting.Ingredients(without_atypical=params["atypical"] != "keep")
     good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, sight)
-    return fitting.learn(
+    found = fitting.learn(
         good,
         network.spec.sha256,
         n_centers=params["n_centers"],
@@ -92,6 +94,8 @@ def learn(
         n_threads=n_threads,
         progress=progress,
     )
+    found.learnt.training["network"] = network.spec.seen()
+    return found
 
 
 def read(

@@ -129,11 +129,14 @@ def compressed(whole, rng):
     return _archive(_members(whole), zipfile.ZIP_DEFLATED)
 
 
-def bomb(whole, rng):
-    """A member of 200 MB in 200 kB."""
+def bomb(whole, rng, name=None):
+    """A member (any if `name` is None) of 200 MB in 200 kB."""
     contents = _members(whole)
-    contents[rng.choice(list(contents))] = b" " * 200_000_000
-    return _archive(contents, zipfile.ZIP_DEFLATED)
+    name = name or str(rng.choice(list(contents)))
+    file = io.BytesIO(_archive({other: data for other, data in contents.items() if other != name}))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as out:
+        out.writestr(name, b" " * 200_000_000)
+    return file.getvalue()
 
 
 ODD_VALUES = (

@@ -141,3 +141,23 @@ def test_a_file_that_is_no_graph(tmp_path):
     tiny_backbone.write_entry(path)
     with pytest.raises(BackboneError, match="onnxruntime cannot load"):
         Backbone(find_spec(path))
+
+
+def test_a_manifest_that_was_changed_after_the_fit_is_noticed(small_pictures, tmp_path):
+    network = tiny_backbone.write(tmp_path / "tiny.onnx")
+    CFA(recipe="none", backbone=network, n_centers=4, threads=1).fit(small_pictures).save(tmp_path / "p.cfa")
+    entry = json.loads(network.with_suffix(".json").read_text())
+    entry["input"]["mean"] = [0, 0, 0]
+    network.with_suffix(".json").write_text("\ufeff" + json.dumps(entry), encoding="utf-8")
+    with pytest.raises(BackboneError, match="its manifest entry now says otherwise"):
+        load(tmp_path / "p.cfa")
+
+
+@pytest.mark.parametrize("stride", [float("inf"), 2**31, 0])
+def test_sizes_in_a_manifest_are_sane(tmp_path, stride):
+    network = tiny_backbone.write(tmp_path / "tiny.onnx")
+    entry = json.loads(network.with_suffix(".json").read_text())
+    entry["outputs"][0]["stride"] = stride
+    network.with_suffix(".json").write_text(json.dumps(entry))
+    with pytest.raises(BackboneError, match="incomplete or wrong"):
+        find_spec(network)

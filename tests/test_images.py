@@ -180,3 +180,29 @@ def test_damaged_pictures_are_named(tmp_path, picture):
 def test_other_objects_are_refused(wrong, error, words):
     with pytest.raises(error, match=words):
         images.read(wrong, "thing")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["png", "tiff", "jpg", "webp"])
+def test_size_is_that_of_what_is_read(picture, tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(picture).save(path, exif=exif)
+    w, h = images.read(path)[0].size
+    assert images.size_of(path) == images.size_of(Image.open(path)) == (h, w)
+    assert (h, w) == ((64, 48) if orientation > 4 else (48, 64))
+
+
+def test_a_damaged_image_that_was_opened_and_not_read(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match="image 3 cannot be read"):
+        images.read(Image.open(tmp_path / "cut.png"), "image 3")
+
+
+def test_formats_that_start_other_programs_are_not_opened(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
+    with pytest.raises(ImageError, match="a.png cannot be read as a picture"):
+        images.read(tmp_path / "a.png", "a.png")

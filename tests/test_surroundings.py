@@ -72,7 +72,12 @@ def test_an_install_that_cannot_be_written_without_a_home(part, line, expected, 
 
 
 @pytest.mark.parametrize(
-    "environment", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, {"LC_ALL": "tr_TR.UTF-8"}]
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "tr_TR.UTF-8"},
+        {"PYTHONIOENCODING": "cp1252"},
+    ],
 )
 def test_names_in_any_script_and_locale(part, line, tmp_path, environment):
     folder = tmp_path / "a line 图片"
