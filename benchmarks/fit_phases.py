@@ -24,6 +24,7 @@ def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--threads", type=int, default=threads.available_cores())
+    parser.add_argument("--atypical", default="count", help="keep: no level is learnt twice")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     _common.print_machine(args.threads)
@@ -35,7 +36,7 @@ def main() -> None:
     for _ in range(args.rounds):
         spent.clear()
         start = time.perf_counter()
-        CFA(threads=args.threads).fit(pictures)
+        CFA(threads=args.threads, atypical=args.atypical).fit(pictures)
         wholes.append(time.perf_counter() - start)
         rounds.append({name: seconds / args.threads for name, seconds in spent.items()})
     whole = float(np.median(wholes))
