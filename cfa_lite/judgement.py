@@ -41,7 +41,8 @@ def examine(
     w, h = bands[0].size
     made = learnt.training
     doubts = looks.size_doubts((h, w), made["height_px"], made["width_px"]) if rules.checks else []
-    if doubts and h * w > MAX_AREA_RATIO * made["largest_px"][0] * made["largest_px"][1]:
+    too_large = h * w > MAX_AREA_RATIO * made["largest_px"][0] * made["largest_px"][1]
+    if doubts and (too_large or learnt.area is not None):  # no mask is known for another size
         return unfit(name, doubts[0], learnt.limits.threshold, time.perf_counter() - start)
     if learnt.area is not None:
         learnt.area.check_size((h, w), name)

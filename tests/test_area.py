@@ -71,6 +71,9 @@ def test_mask_of_another_size_or_black_is_refused(pictures, mask, tmp_path):
     with pytest.raises(ImageError, match="too thin"):
         area.read(thin).inside((32, 32))
     model = CFA(n_centers=16, mask=mask, threads=1).fit(pictures)
+    result = model.score_image(pictures[0][:, :48])
+    assert (result.verdict, result.message) == ("INVALID", "48x64 px, but the good pictures have 96x64 px")
+    model.checks = False
     with pytest.raises(ImageError, match="image 0 is 48x64 px, but the mask is 96x64 px"):
         model.score_image(pictures[0][:, :48])
 
