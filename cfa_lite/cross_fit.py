@@ -83,20 +83,20 @@ class CrossFit:
 
         def one(i: int) -> dict[LevelKey, np.ndarray]:
             maps, fold = self.maps[i], self.fold_of[i]
-            measured = {key: pipeline.distance_map(maps, fitted[key, fold], self.counts(maps, key)) for key in keys}
+            measured = {
+                key: pipeline.distance_map(maps, fitted[key, fold], pipeline.counts_of(maps, key, self._area))
+                for key in keys
+            }
             return {key: pipeline.neutral(distance) for key, distance in measured.items()}
 
         return list(threads.ordered_map(one, range(len(self.maps)), self._n_threads))
-
-    def counts(self, maps: FeatureMaps, key: LevelKey) -> np.ndarray | None:
-        """Patches (h*w,) bool of a level that count; None if all do."""
-        return _counts(maps, key, self._area)
 
     def values(self, distances: Distances, key: LevelKey) -> np.ndarray:
         """All distances of a level's patches that count."""
         if self._area is None:
             return np.concatenate([d[key].ravel() for d in distances])
-        return np.concatenate([d[key].ravel()[self.counts(maps, key)] for d, maps in zip(distances, self.maps)])
+        counts = (pipeline.counts_of(maps, key, self._area) for maps in self.maps)
+        return np.concatenate([d[key].ravel()[c] for d, c in zip(distances, counts)])
 
     def _rows(self, key: LevelKey, fold: int) -> np.ndarray:
         rows, owner = self._samples[key]
@@ -123,7 +123,7 @@ def sample(
     def sample_one(key: LevelKey) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, _POSITIONS, key.divisor, key.output])
         n_positions = [m[key.divisor, key.output][0].size for m in maps]
-        counts = [_counts(m, key, area) for m in maps]
+        counts = [pipeline.counts_of(m, key, area) for m in maps]
         candidates = [np.arange(n) if c is None else np.flatnonzero(c) for n, c in zip(n_positions, counts)]
         positions = sample_positions(candidates, N_PATCHES, rng)
         rows = [pipeline.level_patches(m, key)[p] for m, p in zip(maps, positions)]
@@ -131,7 +131,3 @@ def sample(
         return np.concatenate(rows), owner
 
     return dict(zip(keys, threads.ordered_map(sample_one, keys, n_threads)))
-
-
-def _counts(maps: FeatureMaps, key: LevelKey, area: Area | None) -> np.ndarray | None:
-    return None if area is None else area.patches(maps[key.divisor, key.output].shape[1:])

@@ -61,3 +61,8 @@ def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
         keys.append(("match", *(match.groups() or (match.group(),))) if match else ("alone", i))
     known: dict[tuple, int] = {}
     return np.array([known.setdefault(key, len(known)) for key in keys])
+
+
+def find(maps: Sequence[np.ndarray], names: Sequence[str], pattern: str | None) -> np.ndarray:
+    """Group (n,) of each picture, by its file name if there is a pattern, and by what it shows. Raises as above."""
+    return groups(maps, None if pattern is None else groups_by_name(names, pattern))

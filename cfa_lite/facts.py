@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
+
+from .arguments import PaperSettings
 
 VISIBLE_PX = 4  # of the working size: a patch of the finest level; a defect of fewer may not be seen
 LITTLE_RANGE = 1 / 16
 MANY_SIZES = 2  # times the area, beyond which pictures of one product are said to differ in size
 
-_PAPER_ONLY = (
-    "n_neighbors", "n_hard_negatives", "radius", "margin", "nu", "learning_rate", "weight_decay", "epochs",
-    "batch_size", "gamma_c", "gamma_d", "bank", "ema_rate", "bank_follows", "certainty",
-)  # fmt: skip
+_PAPER_ONLY = tuple(field.name for field in fields(PaperSettings))
 _TOLD_ELSEWHERE = (
     "recipe", "backbone", "false_alarm_rate", "unsure_rate", "limit_margin", "min_area", "mm_per_pixel", "mask",
 )  # fmt: skip
@@ -39,13 +40,13 @@ def told(facts: dict[str, Any]) -> dict[str, str]:
         lines["values"] = "{:g} is black, {:g} is white".format(*facts["value_range"])
     lines |= limits_told(facts)
     lines |= {
-        "most unlike": ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in made["most_unlike"]),
+        "most unlike": _listed(made["most_unlike"], limit),
         "levels": f"{len(banks)}, {sum(bank['n_centers'] for bank in banks)} centers in all",
         "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in hidden),
         "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     }
     if made.get("atypical"):
-        lines["not learnt"] = ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in made["atypical"])
+        lines["not learnt"] = _listed(made["atypical"], limit)
     for i, earlier in enumerate(facts["history"], 1):
         lines[f"before, {i}"] = f"limit {earlier['threshold']:.4g} of the raw score, {_origin(earlier)}"
     for move in made.get("moves", []):
@@ -76,6 +77,11 @@ def limits_told(facts: dict[str, Any]) -> dict[str, str]:
     if facts["area_share"] is not None:
         lines["mask"] = f"{params['mask']}, {facts['area_share']:.0%} of the picture counts"
     return lines
+
+
+def _listed(pictures: Sequence[dict[str, Any]], limit: float) -> str:
+    """Names of good pictures with their scores."""
+    return ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in pictures)
 
 
 def _promise(rate: float) -> str:
@@ -123,9 +129,7 @@ def remarks(facts: dict[str, Any]) -> list[str]:
         }[facts["params"]["atypical"]]
         score = picture["raw_score"] / limits["threshold"]
         found.append(f"not learnt from, unlike the other good pictures: {picture['name']}, score {score:.2f}. {effect}")
-    highest = ", ".join(
-        f"{one['name']} {one['raw_score'] / limits['threshold']:.2f}" for one in made["most_unlike"][:3]
-    )
+    highest = _listed(made["most_unlike"][:3], limits["threshold"])
     found.append(f"most unlike the other good pictures: {highest} (1 is the limit)")
     if facts["params"]["min_area"]:
         found.append(f"regions {_smallest(facts['params']['min_area'], facts['params']['mm_per_pixel'])}")

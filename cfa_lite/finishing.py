@@ -33,8 +33,8 @@ class Finishing:
         sizes = good.working_sizes_px
         grid = scoring.position_grid(images.middle_size(sizes))
 
-        def score_map(i: int) -> np.ndarray:
-            return pipeline.score_map(distances[i], levels, plain, self.background, sizes[i], good.area)
+        def score_map(i: int, finish: Finish = plain) -> np.ndarray:
+            return pipeline.score_map(distances[i], levels, finish, self.background, sizes[i], good.area)
 
         if not self.with_position_mean:
             return plain, self._each(lambda i: float(score_map(i).max()), len(sizes))
@@ -43,8 +43,7 @@ class Finishing:
 
         def score(i: int) -> float:
             others = scoring.position_mean(total - cells[i], len(cells) - 1)
-            final = scoring.remove_position_mean(score_map(i), others)
-            return float(final.max() if good.area is None else final[good.area.inside(sizes[i])].max())
+            return float(score_map(i, replace(plain, position_mean=others)).max())
 
         finish = replace(plain, position_mean=scoring.position_mean(total, len(cells)))
         return finish, self._each(score, len(sizes))
@@ -69,11 +68,9 @@ class Finishing:
         i: int,
     ) -> HeldBack:
         """One picture with its map."""
-        size_px, area = good.working_sizes_px[i], good.area
-        shown = pipeline.shown_map(distances[i], levels, finish, self.background, size_px, area)
-        shown = shown / np.float32(finish.map_unit)
-        inside = None if area is None else area.inside(size_px)
-        return HeldBack(good.names[i], good.sizes_px[i], scoring.to_score(shown, score, inside))
+        size_px = good.working_sizes_px[i]
+        raw = pipeline.brought_map(distances[i], levels, finish, self.background, size_px, score, good.area)
+        return HeldBack(good.names[i], good.sizes_px[i], raw)
 
     def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
         found = []

@@ -79,7 +79,9 @@ def learn(
     """
     finishing = Finishing(background, ingredients.map_smoothing, ingredients.position_mean, n_threads, progress)
     every = good
-    groups_of_all = groups = _groups(good, promise.group_by)
+    coarsest = max(good.kept[0].maps)  # lowest scale, last output
+    groups = duplicates.find([seen.maps[coarsest] for seen in good.kept], good.names, promise.group_by)
+    groups_of_all = groups
     out = np.zeros(len(good.kept), bool)
     cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
     if ingredients.without_atypical:
@@ -124,13 +126,6 @@ def learn(
         value_range=good.value_range,
     )
     return Fit(learnt, unlike, every.skipped)
-
-
-def _groups(good: GoodPictures[Seen], pattern: str | None) -> np.ndarray:
-    """Groups (n,) of pictures that cannot vouch for one another, by their names if asked, and by what they show."""
-    by_name = None if pattern is None else duplicates.groups_by_name(good.names, pattern)
-    coarsest = max(good.kept[0].maps)  # lowest scale, last output
-    return duplicates.groups([seen.maps[coarsest] for seen in good.kept], by_name)
 
 
 def _left_out(out: GoodPictures[Seen], levels: list[Level], finish: Finish, background: float) -> list[HeldBack]:

@@ -67,12 +67,17 @@ def neutral(distance: np.ndarray) -> np.ndarray:
 
 
 def counts_of(
-    grid: tuple[int, ...], area: Area | None, size_px: tuple[int, int], tile: tuple[slice, slice] | None = None
+    maps: FeatureMaps,
+    key: LevelKey,
+    area: Area | None,
+    size_px: tuple[int, int] | None = None,
+    tile: tuple[slice, slice] | None = None,
 ) -> np.ndarray | None:
-    """Patches (h*w,) bool that count, on the grid of a picture or of a tile of it; None if all do."""
+    """Patches (h*w,) bool of a level that count, of a picture or of a tile of one of `size_px`; None if all do."""
     if area is None:
         return None
-    if tile is None:
+    grid = maps[key.divisor, key.output].shape[1:]
+    if tile is None or size_px is None:
         return area.patches(grid)
     stride = (tile[0].stop - tile[0].start) // grid[0]
     whole = tuple(side // stride for side in size_px)
@@ -88,11 +93,7 @@ def distance_maps(
     tile: tuple[slice, slice] | None = None,
 ) -> dict[LevelKey, np.ndarray]:
     """Distance map of every level, of a picture of a working size or of a tile of it."""
-    found = {}
-    for level in levels:
-        grid = maps[level.key.divisor, level.key.output].shape[1:]
-        found[level.key] = distance_map(maps, level, counts_of(grid, area, size_px, tile))
-    return found
+    return {lv.key: distance_map(maps, lv, counts_of(maps, lv.key, area, size_px, tile)) for lv in levels}
 
 
 def combine(
@@ -108,9 +109,22 @@ def combine(
     In units of the levels' mean distances. Score and map come from different levels (FINDINGS 9, 14); the map is
     brought to the score.
     """
-    of_score = score_map(distances, levels, finish, background, size_px, area)
+    score = float(score_map(distances, levels, finish, background, size_px, area).max())
+    return brought_map(distances, levels, finish, background, size_px, score, area)
+
+
+def brought_map(
+    distances: dict[LevelKey, np.ndarray],
+    levels: list[Level],
+    finish: Finish,
+    background: float,
+    size_px: tuple[int, int],
+    score: float,
+    area: Area | None,
+) -> np.ndarray:
+    """The map that is shown, brought to a raw score that is known."""
     shown = shown_map(distances, levels, finish, background, size_px, area) / np.float32(finish.map_unit)
-    return scoring.to_score(shown, float(of_score.max()), None if area is None else area.inside(size_px))
+    return scoring.to_score(shown, score, None if area is None else area.inside(size_px))
 
 
 def score_map(

@@ -177,8 +177,7 @@ def _learn_paper(
     progress: Progress,
 ) -> Fit:
     coarsest = [pooled[-1] for pooled in good.kept]
-    by_name = None if promise.group_by is None else duplicates.groups_by_name(good.names, promise.group_by)
-    groups = duplicates.groups(coarsest, by_name)
+    groups = duplicates.find(coarsest, good.names, promise.group_by)
     fit = paper.learn(
         good.kept,
         good.working_sizes_px[0],
