@@ -31,7 +31,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     with threads.serial_blas():
         for n, d in PICTURE_SIZES:
-            select_nearest(rng, n, d, args.rounds)
+            nearest_of_columns(rng, n, d, args.rounds)
+            distances(rng, n, d, args.rounds)
         for n, d in (*PICTURE_SIZES, *fit_sizes):
             add_to_clusters(rng, n, d, args.rounds)
         for n, d in PICTURE_SIZES:
@@ -47,49 +48,59 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape, np.float32)
 
 
-def select_nearest(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     points, centers = normal(rng, n, d), normal(rng, N_CENTERS, d)
-    points_sq, centers_sq = (points**2).sum(1), (centers**2).sum(1)
-    products = points @ centers.T
+    points_sq, half_sq = (points**2).sum(1), (centers**2).sum(1) / 2
+    products = centers @ points.T
     index, distance_sq = np.empty(n, np.int32), np.empty(n, np.float32)
-    part_of = np.empty((memory_bank._BLOCK, N_CENTERS), np.float32)
 
     def kernel() -> tuple[np.ndarray, np.ndarray]:
-        _kernels.select_nearest(products, points_sq, centers_sq, index, distance_sq)
+        _kernels.nearest_of_columns(products, half_sq, points_sq, index, distance_sq)
         return index, distance_sq
 
     def numpy_whole() -> tuple[np.ndarray, np.ndarray]:
-        beyond = centers_sq - 2 * products
-        return beyond.argmin(1), np.maximum(beyond.min(1) + points_sq, 0)
-
-    def numpy_argmin_only() -> tuple[np.ndarray, np.ndarray]:
-        beyond = centers_sq - 2 * products
-        found = beyond.argmin(1)
-        return found, np.maximum(np.take_along_axis(beyond, found[:, None], 1)[:, 0] + points_sq, 0)
+        near = products - half_sq[:, None]
+        return near.argmax(0), np.maximum(points_sq - 2 * near.max(0), 0)
 
     def numpy_blocks() -> tuple[np.ndarray, np.ndarray]:
         # as memory_bank.nearest feeds the kernel: what is searched is still in the cache
         found, least = np.empty(n, np.intp), np.empty(n, np.float32)
         for start in range(0, n, memory_bank._BLOCK):
-            rows = slice(start, min(start + memory_bank._BLOCK, n))
-            beyond = part_of[: rows.stop - start]
-            np.multiply(products[rows], -2, out=beyond)
-            beyond += centers_sq
-            beyond.argmin(1, out=found[rows])
-            least[rows] = np.take_along_axis(beyond, found[rows, None], 1)[:, 0]
-        return found, np.maximum(least + points_sq, 0)
+            part = slice(start, min(start + memory_bank._BLOCK, n))
+            near = products[:, part] - half_sq[:, None]
+            near.argmax(0, out=found[part])
+            least[part] = np.maximum(points_sq[part] - 2 * near.max(0), 0)
+        return found, least
 
     alternatives = {
         "kernel": kernel,
-        "NumPy, min and argmin": numpy_whole,
-        "NumPy, argmin and take": numpy_argmin_only,
+        "NumPy, max and argmax": numpy_whole,
         f"NumPy, same in blocks of {memory_bank._BLOCK}": numpy_blocks,
     }
     for name, call in alternatives.items():
         found, least = call()
         # two centers as near as each other but for rounding may change places
         assert np.mean(found == kernel()[0]) > 0.999 and np.allclose(least, distance_sq, rtol=1e-4, atol=1e-4), name
-    _common.print_interleaved(f"select_nearest, {n} x {d}", _common.interleaved(alternatives, rounds))
+    _common.print_interleaved(f"nearest_of_columns, {n} x {d}", _common.interleaved(alternatives, rounds))
+
+
+def distances(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
+    """A level's distances with descriptor and bank folded into one matrix, and described first, then searched."""
+    patches, weight, centers = normal(rng, d, n), normal(rng, d, d) / np.float32(d**0.5), normal(rng, N_CENTERS, d)
+    matrices = memory_bank.folded(weight, centers)
+
+    def described_first() -> np.ndarray:
+        return np.sqrt(memory_bank.nearest(patches.T @ weight, centers)[1])
+
+    alternatives = {
+        "folded": lambda: memory_bank.distances(patches, *matrices),
+        "described, then nearest": described_first,
+        "the product alone, in blocks": lambda: [
+            matrices[0] @ patches[:, part] for part in memory_bank._blocks(n, memory_bank._BLOCK_DISTANCES)
+        ],
+    }
+    assert np.allclose(alternatives["folded"](), described_first(), rtol=1e-4, atol=1e-3)
+    _common.print_interleaved(f"distances, {n} x {d}", _common.interleaved(alternatives, rounds))
 
 
 def add_to_clusters(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
@@ -226,7 +237,7 @@ def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
         seconds = _common.interleaved(alternatives, rounds)
     finally:
         memory_bank._BLOCK = usual
-    _common.print_interleaved(f"product and select_nearest by rows a block, {n} x {d}", seconds)
+    _common.print_interleaved(f"product and nearest_of_columns by points a block, {n} x {d}", seconds)
 
 
 if __name__ == "__main__":

@@ -40,30 +40,54 @@ def _njit(function):
 
 
 @_njit
-def select_nearest(products, points_sq, centers_sq, index, distance_sq):
-    """Nearest center of each point, from |x|^2 - 2 x.c + |c|^2; ties go to the lower index.
+def nearest_of_columns(products, half_sq, points_sq, index, distance_sq):
+    """Nearest center of each point, from |x|^2 - 2 (x.c - |c|^2 / 2); ties go to the lower index.
 
-    products (n, k), points_sq (n,), centers_sq (k,) float32 in; index (n,) int32, distance_sq (n,) out.
-    The expansion rounds below zero, so it is clamped; NaN stays NaN. Floats that are not negative order
-    like their bits, and a minimum of integers is a vector instruction where one of floats is a branch.
+    products (k, n), a row a center, half_sq (k,), points_sq (n,) in; index (n,) int32, distance_sq (n,) out. A running
+    maximum over rows needs neither a branch nor a sum across a vector. The expansion rounds below zero, so it is
+    clamped; NaN stays NaN.
     """
-    n, k = products.shape
-    row = np.empty(k, np.float32)
-    bits = row.view(np.int32)
+    k, n = products.shape
+    best, at = np.empty(n, products.dtype), np.zeros(n, np.int32)
     for i in range(n):
-        for j in range(k):
-            value = points_sq[i] + centers_sq[j] - np.float32(2) * products[i, j]
-            row[j] = np.float32(0) if value < 0 else value
-        least = bits[0]
-        for j in range(k):
-            least = min(least, bits[j])
-        nearest = 0
-        for j in range(k):
-            if bits[j] == least:
-                nearest = j
-                break
-        index[i] = nearest
-        distance_sq[i] = row[nearest]
+        best[i] = products[0, i] - half_sq[0]
+    for j in range(1, k):
+        half = half_sq[j]
+        center = np.int32(j)
+        for i in range(n):
+            value = products[j, i] - half
+            nearer = value > best[i]
+            best[i] = value if nearer else best[i]
+            at[i] = center if nearer else at[i]
+    for i in range(n):
+        value = points_sq[i] - 2 * best[i]
+        distance_sq[i] = 0 if value < 0 else value
+        index[i] = at[i]
+
+
+@_njit
+def distance_of_columns(products, half_sq, distance):
+    """Distance of each point to its nearest center, from descriptors and products at once.
+
+    products (d + k, n): d rows of descriptors x, then k of x.c; half_sq (k,) = |c|^2 / 2 in; distance (n,) out. As
+    nearest_of_columns, without the index.
+    """
+    k, n = len(half_sq), products.shape[1]
+    d = len(products) - k
+    sq, best = np.zeros(n, products.dtype), np.empty(n, products.dtype)
+    for c in range(d):
+        for i in range(n):
+            sq[i] += products[c, i] * products[c, i]
+    for i in range(n):
+        best[i] = products[d, i] - half_sq[0]
+    for j in range(1, k):
+        half = half_sq[j]
+        for i in range(n):
+            value = products[d + j, i] - half
+            best[i] = value if value > best[i] else best[i]
+    for i in range(n):
+        value = sq[i] - 2 * best[i]
+        distance[i] = np.sqrt(0 * value if value < 0 else value)
 
 
 @_njit
@@ -100,6 +124,78 @@ def pool3x3(maps, out):
             for x in range(1, w - 1):
                 out[c, y, x] = (column[x - 1] + column[x] + column[x + 1]) * ninth
             out[c, y, w - 1] = (column[w - 2] + column[w - 1]) * ninth
+
+
+@_njit
+def halve(planes, out):
+    """Half of planes (n, h, w) along both sides by the filter (1, 3, 3, 1) / 8, edges held; out (n, h/2, w/2)."""
+    n, h, w = planes.shape
+    row = np.empty(w, planes.dtype)
+    three, eighth = planes.dtype.type(3), planes.dtype.type(1 / 8)
+    for p in range(n):
+        for y in range(h // 2):
+            above, below = max(2 * y - 1, 0), min(2 * y + 2, h - 1)
+            for x in range(w):
+                inner = planes[p, 2 * y, x] + planes[p, 2 * y + 1, x]
+                row[x] = (inner * three + (planes[p, above, x] + planes[p, below, x])) * eighth
+            for x in range(w // 2):
+                inner = row[2 * x] + row[2 * x + 1]
+                out[p, y, x] = (inner * three + (row[max(2 * x - 1, 0)] + row[min(2 * x + 2, w - 1)])) * eighth
+
+
+@_njit
+def look(pixels, found):
+    """Sums over pixels (3, h, w): found (6,) float64 out.
+
+    Of the second plane its values and the absolute steps down and to the right; of all planes the lowest and the highest
+    value, and how far apart from the second any is at most, added up over a column.
+    """
+    _, h, w = pixels.shape
+    total = down = right = np.float32(0)
+    lows, highs, apart = pixels[1, 0].copy(), pixels[1, 0].copy(), np.zeros(w, pixels.dtype)
+    sums = np.zeros(3)
+    for y in range(h):
+        line, below = pixels[1, y], pixels[1, min(y + 1, h - 1)]
+        total = down = right = np.float32(0)
+        for x in range(w):
+            total += line[x]
+            down += abs(below[x] - line[x])
+        for x in range(w - 1):
+            right += abs(line[x + 1] - line[x])
+        sums[0] += total
+        sums[1] += down
+        sums[2] += right
+        for c in range(3):
+            plane = pixels[c, y]
+            for x in range(w):
+                lows[x] = plane[x] if plane[x] < lows[x] else lows[x]
+                highs[x] = plane[x] if plane[x] > highs[x] else highs[x]
+                apart[x] += abs(plane[x] - line[x])
+    found[:3] = sums
+    found[3], found[4], found[5] = lows.min(), highs.max(), apart.max()
+
+
+@_njit
+def add_combined_rows(first, weights, source, out):
+    """Add to each row of out (n, w) the sum of source's rows first[i], first[i] + 1, ... by weights (n, n_taps)."""
+    n, n_taps = weights.shape
+    w = source.shape[1]
+    for i in range(n):
+        for t in range(n_taps):
+            weight, row = weights[i, t], source[first[i] + t]
+            for x in range(w):
+                out[i, x] += weight * row[x]
+
+
+@_njit
+def stretch(score_map, low, factor, top, out):
+    """What is above `low` is stretched by `factor` and kept at `top` at most; maps (h, w), numbers of their type."""
+    h, w = score_map.shape
+    for y in range(h):
+        for x in range(w):
+            value = score_map[y, x]
+            value = low + (value - low) * factor if value > low else value
+            out[y, x] = value if value < top else top
 
 
 _CHUNK = 64  # centers looked at together: only a chunk that holds a nearer one is looked at one by one

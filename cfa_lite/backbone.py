@@ -219,7 +219,9 @@ class Backbone:
         BackboneError
             If onnxruntime fails or a map is not finite.
         """
-        maps = self._run(((pixels - self._mean) * self._scale)[None], n_threads)
+        given = pixels - self._mean
+        given *= self._scale
+        maps = self._run(given[None], n_threads)
         if not all(np.isfinite(m.sum()) for m in maps):
             raise BackboneError(
                 f"{self.spec.path} gave values that are not finite. Check the weights and the manifest."

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from . import _kernels
 from .area import Area
 from .errors import ImageError
 
@@ -248,12 +249,12 @@ def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: Area | N
 
 def _resized(bands: list[Image.Image], size_px: tuple[int, int]) -> np.ndarray:
     h, w = size_px
-    resized = [np.asarray(band.resize((w, h), Image.Resampling.BILINEAR), np.float32) for band in bands]
-    if len(resized) == 3:
-        return np.stack(resized)
-    if resized[0].ndim == 2:
-        return np.repeat(resized[0][None], 3, axis=0)
-    return np.ascontiguousarray(resized[0].transpose(2, 0, 1))
+    resized = [band.resize((w, h), Image.Resampling.BILINEAR) for band in bands]
+    planes = resized[0].split() if len(resized) == 1 else resized  # an array of three channels is slow to take apart
+    pixels = np.empty((3, h, w), np.float32)
+    for c in range(3):
+        pixels[c] = np.asarray(planes[c % len(planes)])
+    return pixels
 
 
 def halve(pixels: np.ndarray) -> np.ndarray:
@@ -262,15 +263,7 @@ def halve(pixels: np.ndarray) -> np.ndarray:
     The triangle filter (1, 3, 3, 1) / 8 along both sides, which is what `to_pixels` does for a factor
     of two; the plain 2x2 mean lets finer texture alias (DESIGN.md, half size).
     """
-    rows = _halve_rows(pixels)
-    return np.ascontiguousarray(_halve_rows(rows.transpose(0, 2, 1)).transpose(0, 2, 1))
-
-
-def _halve_rows(planes: np.ndarray) -> np.ndarray:
-    even, odd = planes[:, ::2], planes[:, 1::2]
-    total = (even + odd) * np.float32(3)
-    total[:, 1:] += odd[:, :-1]
-    total[:, :1] += even[:, :1]  # edges held
-    total[:, :-1] += even[:, 1:]
-    total[:, -1:] += odd[:, -1:]
-    return total * np.float32(1 / 8)
+    n, h, w = pixels.shape
+    halved = np.empty((n, h // 2, w // 2), np.float32)
+    _kernels.halve(pixels, halved)
+    return halved

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from . import memory_bank
 from .area import Area
 from .decision import Limits
 from .images import ValueRange
@@ -56,6 +58,11 @@ class Level:
     centers: np.ndarray
     distance_mean: float
     score_weight: float = 0.0
+
+    @cached_property
+    def folded(self) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptor and bank as what `memory_bank.distances` multiplies with, made when first asked for."""
+        return memory_bank.folded(self.weight, self.centers)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import _kernels
+
 FAR = 2.0  # times darker, brighter or blurrier than every good picture
 FLAT = 2.0  # grey levels between the darkest and the brightest pixel; less is no picture
 SAME_SIDE = 1.25  # a side so many times longer or shorter than any good picture's is another size
@@ -25,10 +27,12 @@ class Look:
 
 def of(pixels: np.ndarray) -> Look:
     """The look of a picture's pixels (3, h, w) at its working size."""
-    green = pixels[1]
-    steps = np.abs(green[1:] - green[:-1]).mean() + np.abs(green[:, 1:] - green[:, :-1]).mean()
-    grey = np.array_equal(pixels[0], green) and np.array_equal(pixels[2], green)
-    return Look(float(green.mean()), float(steps), float(pixels.min()), float(pixels.max()), bool(grey))
+    _, h, w = pixels.shape
+    found = np.empty(6)
+    _kernels.look(pixels, found)
+    total, down, right, lowest, highest, apart = found.tolist()
+    steps = down / ((h - 1) * w) + right / (h * (w - 1))
+    return Look(total / (h * w), steps, lowest, highest, apart == 0)
 
 
 def summarised(looks: Sequence[Look]) -> dict[str, float | bool]:

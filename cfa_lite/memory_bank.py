@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import _kernels, threads
 
-_BLOCK = 512  # rows multiplied and searched at a time: 512 x 256 products stay in the second-level cache
+# Points multiplied and searched at a time, for nearest and for distances: products stay in the second-level cache.
+_BLOCK, _BLOCK_DISTANCES = 256, 128
 _BLOCK_K = 256, 4096  # rows and centers of nearest_k at a time: no larger matrix is held
 _SEED_POINTS = 16  # points a center that k-means++ sees
 
@@ -49,22 +50,79 @@ def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tupl
 
     Notes
     -----
-    |x - c|^2 = |x|^2 - 2 x.c + |c|^2: one BLAS product a block and one pass over it while it is in cache.
+    |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): one BLAS product a block and one pass over it while it is in cache.
     Descriptors are centred, so the expansion loses few digits; what it rounds below 0 is clamped.
     """
     n = len(points)
     points_sq = np.einsum("ij,ij->i", points, points)
-    centers_sq = np.einsum("ij,ij->i", centers, centers)
+    half_sq = _half_squares(centers)
     index, distance_sq = np.empty(n, np.int32), np.empty(n, np.float32)
 
-    def one_block(start: int) -> None:
-        part = slice(start, min(start + _BLOCK, n))
-        _kernels.select_nearest(points[part] @ centers.T, points_sq[part], centers_sq, index[part], distance_sq[part])
+    def one_block(part: slice) -> None:
+        products = centers @ points[part].T
+        _kernels.nearest_of_columns(products, half_sq, points_sq[part], index[part], distance_sq[part])
 
     with threads.serial_blas():
-        for _ in threads.ordered_map(one_block, range(0, n, _BLOCK), n_threads):
+        for _ in threads.ordered_map(one_block, _blocks(n, _BLOCK), n_threads):
             pass
     return index, distance_sq
+
+
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _half_squares(centers: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", centers, centers) / 2
+
+
+def folded(weight: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A descriptor and its bank as what `distances` multiplies with.
+
+    Parameters
+    ----------
+    weight : ndarray (c, d) float32
+        Descriptors are (patches - mean) @ weight.
+    centers : ndarray (n_centers, d) float32
+
+    Returns
+    -------
+    matrix : ndarray (d + n_centers, c) float32
+        Gives a patch's descriptor, and its products with all centers.
+    half_sq : ndarray (n_centers,) float32
+        Half the squared norm of each center.
+    """
+    return np.concatenate([weight.T, centers @ weight.T]), _half_squares(centers)
+
+
+def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> np.ndarray:
+    """Distance of each patch to its nearest center, by a level's `folded` matrices.
+
+    Parameters
+    ----------
+    patches : ndarray (c, n) float32
+        A column a patch, centred by the level's mean.
+
+    Returns
+    -------
+    ndarray (n,) float32
+
+    Notes
+    -----
+    Descriptors are linear, so they and their products with the bank are one product. Block by block it stays in the
+    cache; the buffer is used again, for a new one costs more than it takes to fill it.
+    """
+    n = patches.shape[1]
+    found = np.empty(n, np.float32)
+    buffer = np.empty(0, np.float32)
+    with threads.serial_blas():
+        for part in _blocks(n, _BLOCK_DISTANCES):
+            shape = len(matrix), part.stop - part.start
+            if buffer.shape != shape:
+                buffer = np.empty(shape, np.float32)
+            np.dot(matrix, patches[:, part], out=buffer)
+            _kernels.distance_of_columns(buffer, half_sq, found[part])
+    return found
 
 
 def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:

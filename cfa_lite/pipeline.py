@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import descriptor, images, memory_bank, patches, scoring, tiles
+from . import images, memory_bank, patches, scoring, threads, tiles
 from .area import Area
 from .backbone import Backbone
 from .level import Finish, Level, LevelKey
@@ -52,11 +52,11 @@ def distance_map(maps: FeatureMaps, level: Level, counts: np.ndarray | None = No
     grid = maps[level.key.divisor, level.key.output].shape[1:]
     rows = level_patches(maps, level.key)
     counted = rows if counts is None else rows[counts]
-    _, distance_sq = memory_bank.nearest(descriptor.describe(counted, level.mean, level.weight), level.centers)
+    distance = memory_bank.distances((counted - level.mean).T, *level.folded)
     if counts is None:
-        return np.sqrt(distance_sq).reshape(grid)
+        return distance.reshape(grid)
     everywhere = np.full(len(rows), np.float32(np.nan))
-    everywhere[counts] = np.sqrt(distance_sq)
+    everywhere[counts] = distance
     return everywhere.reshape(grid)
 
 
@@ -91,9 +91,14 @@ def distance_maps(
     area: Area | None,
     size_px: tuple[int, int],
     tile: tuple[slice, slice] | None = None,
+    n_threads: int = 1,
 ) -> dict[LevelKey, np.ndarray]:
     """Distance map of every level, of a picture of a working size or of a tile of it."""
-    return {lv.key: distance_map(maps, lv, counts_of(maps, lv.key, area, size_px, tile)) for lv in levels}
+
+    def one(level: Level) -> np.ndarray:
+        return distance_map(maps, level, counts_of(maps, level.key, area, size_px, tile))
+
+    return dict(zip((level.key for level in levels), threads.ordered_map(one, levels, n_threads)))
 
 
 def combine(
@@ -189,7 +194,7 @@ def raw_map(
 
     def work(tile: tuple[slice, slice]) -> dict[LevelKey, np.ndarray]:
         maps = _maps_of_tile(pixels, tile, backbone, n_threads)
-        return distance_maps(maps, levels, area, size_px, tile)
+        return distance_maps(maps, levels, area, size_px, tile, n_threads)
 
     distances = {key: neutral(d) for key, d in tiles.stitched(size_px, unit_px(backbone), work).items()}
     return combine(distances, levels, finish, background, size_px, area)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import _kernels
 from .grids import bilinear_matrix
 
 SMOOTHING_SHARE = 4 / 224  # Gaussian sigma as a share of the working size's short side (METHOD.md, stage 6)
@@ -18,7 +19,7 @@ _MEDIAN_STEP = 4  # the median is taken of every 4th row and column: smoothing l
 
 
 @lru_cache(maxsize=256)
-def _side_matrix(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> np.ndarray:
+def _side_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
     """Bilinear interpolation (half-pixel centers, edges held) and then Gaussian smoothing (edges
     mirrored) along one side, as one matrix (n_out, n_in): both are linear and separable."""
     rows = np.arange(n_out)
@@ -30,7 +31,32 @@ def _side_matrix(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> np.nda
     source = np.minimum(source, 2 * n_out - 1 - source)
     gaussian = np.zeros((n_out, n_out))
     np.add.at(gaussian, (np.broadcast_to(rows[:, None], source.shape), source), kernel)
-    return (gaussian @ bilinear_matrix(n_in, n_out)).astype(dtype)
+    return gaussian @ bilinear_matrix(n_in, n_out)
+
+
+@lru_cache(maxsize=256)
+def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The band of one side's matrix that is not 0: its first column (n_out,) in each row, and values (n_out, n_taps).
+
+    A `sigma` of 0 is bilinear interpolation alone.
+    """
+    matrix = _side_matrix(n_in, n_out, sigma) if sigma > 0 else bilinear_matrix(n_in, n_out)
+    used = matrix != 0
+    first, last = used.argmax(1), n_in - 1 - used[:, ::-1].argmax(1)
+    n_taps = int((last - first).max()) + 1
+    first = np.minimum(first, n_in - n_taps)
+    return first, np.take_along_axis(matrix, first[:, None] + np.arange(n_taps), 1).astype(dtype)
+
+
+def _add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
+    """Add a map, brought to `total`'s size bilinearly and smoothed, to `total`.
+
+    Rows and columns are each one banded matrix: a pixel is made of the few patches near it.
+    """
+    (h_in, w_in), (h, w), dtype = patch_map.shape, total.shape, total.dtype
+    wide = np.zeros((w, h_in), dtype)
+    _kernels.add_combined_rows(*_taps(w_in, w, sigma, dtype), np.ascontiguousarray(patch_map.T), wide)
+    _kernels.add_combined_rows(*_taps(h_in, h, sigma, dtype), np.ascontiguousarray(wide.T), total)
 
 
 def weighted_map(
@@ -55,7 +81,7 @@ def weighted_map(
 
     Notes
     -----
-    Maps of one grid are summed first; then rows and columns are each one small matrix product.
+    Maps of one grid are summed first.
     """
     sums: dict[tuple[int, ...], np.ndarray] = {}
     for distances, weight in zip(distance_maps, weights, strict=True):
@@ -65,7 +91,7 @@ def weighted_map(
     sigma = smoothing * min(*size_px, SHORT_SIDE_PX)
     total = np.zeros(size_px, np.float32)
     for weighted in sums.values():
-        total += smooth_map(weighted, size_px, sigma)
+        _add_resized(weighted, sigma, total)
     return total
 
 
@@ -97,11 +123,10 @@ def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = No
     low, top = _median(score_map, inside), np.float32(score)
     place = np.unravel_index(np.argmax(counted), counted.shape)
     peak = score_map[place]
-    if low < top and low < peak:
-        above = np.maximum(score_map - low, 0) * ((top - low) / (peak - low))
-        brought = np.minimum(np.minimum(score_map, low) + above, top)
-    else:  # lower than its own median, or without any relief
-        brought = np.minimum(score_map, top)
+    # lower than its own median, or without any relief, it is only cut
+    factor = (top - low) / (peak - low) if low < top and low < peak else np.float32(1)
+    brought = np.empty_like(score_map)
+    _kernels.stretch(score_map, low, factor, top, brought)
     brought[place] = top  # exactly, whatever was rounded
     return brought if inside is None else np.where(inside, brought, min(np.float32(0), top))
 
@@ -134,8 +159,9 @@ def position_mean(sums: np.ndarray, n: int) -> np.ndarray:
 
 def remove_position_mean(score_map: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Take the position means, brought to the map's size bilinearly, off a map."""
-    rows, columns = (bilinear_matrix(n_in, n_out) for n_in, n_out in zip(mean.shape, score_map.shape))
-    return score_map - (rows.astype(np.float32) @ mean @ columns.astype(np.float32).T)
+    without = score_map.copy()
+    _add_resized(-mean, 0.0, without)
+    return without
 
 
 def certainty_score(distance_sq: np.ndarray) -> np.ndarray:
@@ -158,5 +184,6 @@ def certainty_score(distance_sq: np.ndarray) -> np.ndarray:
 
 def smooth_map(patch_map: np.ndarray, size_px: tuple[int, int], sigma: float) -> np.ndarray:
     """One map brought to `size_px` bilinearly and smoothed, in its own float type."""
-    rows, columns = (_side_matrix(n_in, n_out, sigma, patch_map.dtype) for n_in, n_out in zip(patch_map.shape, size_px))
-    return rows @ patch_map @ columns.T
+    total = np.zeros(size_px, patch_map.dtype)
+    _add_resized(patch_map, sigma, total)
+    return total

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,8 +24,8 @@ _LOOK_AHEAD = 2  # tasks a thread that may be finished or waiting beyond the one
 
 _lock = threading.Lock()
 _n_inside = 0
-_controller: ThreadpoolController | None = None
-_release: Callable[[], None] | None = None
+_libraries: list[LibController] | None = None
+_found: list[int] = []
 
 
 def available_cores() -> int:
@@ -54,47 +54,36 @@ def resolve(threads: int | None) -> int:
 def serial_blas() -> Iterator[None]:
     """Hold BLAS at one thread; the setting found is restored when the last caller leaves.
 
-    Callers may overlap (two threads scoring with one model), so they are counted. threadpoolctl lets only
-    the thread that set a limit take it back, and the first caller need not be the last to leave: one
-    thread that does nothing else sets and restores.
+    Callers may overlap (two threads scoring with one model), so they are counted; the first need not be the last to
+    leave, so no thread may keep a limit to itself.
     """
-    global _n_inside, _release
+    global _n_inside, _libraries, _found
     with _lock:
         if _n_inside == 0:
-            _release = _hold()
+            if _libraries is None:  # looking for them takes 0.5 ms
+                _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            _found = [library.num_threads for library in _libraries]
+            for library in _libraries:
+                _set(library, 1)
         _n_inside += 1
     try:
         yield
     finally:
         with _lock:
             _n_inside -= 1
-            if _n_inside == 0 and _release is not None:
-                _release()
-                _release = None
+            if _n_inside == 0 and _libraries is not None:
+                for library, n_threads in zip(_libraries, _found):
+                    _set(library, n_threads)
 
 
-def _hold() -> Callable[[], None]:
-    global _controller
-    controller = _controller = _controller or ThreadpoolController()  # looking for libraries takes 0.5 ms
-    held, leave = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with controller.limit(limits=1, user_api="blas"):
-                held.set()
-                leave.wait()
-        finally:
-            held.set()
-
-    thread = threading.Thread(target=hold, name="cfa-lite-blas", daemon=True)
-    thread.start()
-    held.wait()
-
-    def release() -> None:
-        leave.set()
-        thread.join()
-
-    return release
+def _set(library: LibController, n_threads: int) -> None:
+    # From 3.8 on threadpoolctl lets only the thread that set OpenBLAS first set it again, unless that is forgotten.
+    forget = getattr(library, "clear_controlling_thread", None)
+    if forget:
+        forget(force=True)
+    library.set_num_threads(n_threads)
+    if forget:
+        forget(force=True)
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Iterator[R]:

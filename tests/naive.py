@@ -58,6 +58,19 @@ def pool3x3(maps):
     return out / 9
 
 
+def halve(planes):
+    """The filter (1, 3, 3, 1) / 8 along both sides, edges held."""
+    n, h, w = planes.shape
+    out = np.zeros((n, h // 2, w // 2))
+    for y in range(h // 2):
+        for x in range(w // 2):
+            for i, down in enumerate((1, 3, 3, 1)):
+                for j, right in enumerate((1, 3, 3, 1)):
+                    row, column = min(max(2 * y - 1 + i, 0), h - 1), min(max(2 * x - 1 + j, 0), w - 1)
+                    out[:, y, x] += down * right / 64 * planes[:, row, column]
+    return out
+
+
 def bilinear(image, size):
     """Half-pixel centers, edges held."""
     (h, w), (out_h, out_w) = image.shape, size

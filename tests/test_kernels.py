@@ -2,7 +2,7 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import _kernels, memory_bank, patches
+from cfa_lite import _kernels, images, looks, memory_bank, patches
 
 
 @pytest.mark.parametrize("n, k, d", [(1, 1, 1), (3, 2, 5), (40, 17, 8), (1030, 33, 24), (5, 256, 112)])
@@ -63,3 +63,38 @@ def test_cluster_sums_agree_with_loops(rng):
 def test_pool_agrees_with_loops(rng, shape):
     maps = rng.standard_normal(shape).astype(np.float32)
     np.testing.assert_allclose(patches.pool(maps), naive.pool3x3(maps), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n, k, d", [(1, 1, 1), (3, 2, 5), (140, 17, 8), (1030, 33, 24), (129, 256, 112)])
+def test_folded_distances_agree_with_describing_and_searching(rng, n, k, d):
+    patches_, weight, centers = (rng.standard_normal(shape).astype(np.float32) for shape in ((d, n), (d, d), (k, d)))
+    found = memory_bank.distances(patches_, *memory_bank.folded(weight, centers))
+    _, expected_sq = naive.nearest(patches_.T.astype(np.float64) @ weight, centers)
+    np.testing.assert_allclose(found, np.sqrt(expected_sq), rtol=1e-4, atol=1e-3)
+
+
+def test_folded_distances_of_the_centers_themselves_are_0_and_nan_comes_out(rng):
+    centers = rng.standard_normal((20, 6)).astype(np.float32) * 100
+    points = centers.T.copy()
+    folded = memory_bank.folded(np.eye(6, dtype=np.float32), centers)
+    assert memory_bank.distances(points, *folded).max() <= 1e-3 * np.abs(centers).max()
+    points[2, 3] = np.nan
+    found = memory_bank.distances(points, *folded)
+    assert np.isnan(found).tolist() == [i == 3 for i in range(20)]
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (1, 4, 6), (3, 10, 8)])
+def test_halving_agrees_with_loops(rng, shape):
+    planes = rng.random(shape).astype(np.float32) * 255
+    np.testing.assert_allclose(images.halve(planes), naive.halve(planes), rtol=1e-5)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_look_agrees_with_numpy(rng, grey):
+    pixels = np.repeat(rng.random((1, 33, 47)).astype(np.float32) * 200, 3, axis=0)
+    if not grey:
+        pixels[2, 32, 46] += 1
+    look, green = looks.of(pixels), pixels[1].astype(np.float64)
+    steps = np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()
+    assert (look.grey, look.lowest, look.highest) == (grey, pixels.min(), pixels.max())
+    assert (look.brightness, look.sharpness) == (pytest.approx(green.mean(), rel=1e-5), pytest.approx(steps, rel=1e-5))
