@@ -40,7 +40,9 @@ def main() -> None:
         for n, d in (*PICTURE_SIZES, *fit_sizes):
             block_size(rng, n, d, args.rounds)
         # recipe `paper`: one block of rows against the bank of a 56x56 grid, and one picture
-        select_smallest(rng, 256, 3136, 176, args.rounds)
+        merge_nearest(rng, 256, 3136, 176, args.rounds)
+        # recipe `adapted`: a batch of training
+        merge_nearest(rng, 2048, 256, 40, args.rounds)
         hypersphere_gradient(rng, 3136, 176, args.rounds)
 
 
@@ -172,26 +174,23 @@ def pool3x3(rng: np.random.Generator, n_channels: int, side: int, rounds: int) -
     _common.print_interleaved(f"pool3x3, {n_channels} x {side} x {side}", _common.interleaved(alternatives, rounds))
 
 
-def select_smallest(rng: np.random.Generator, n: int, m: int, d: int, rounds: int, k: int = 6) -> None:
+def merge_nearest(rng: np.random.Generator, n: int, m: int, d: int, rounds: int, k: int = 6) -> None:
     points = normal(rng, n, d)
     centers = normal(rng, m, d)
-    products = points @ centers.T
-    points_sq, centers_sq = (points**2).sum(1), (centers**2).sum(1)
-    row = np.empty(m + 1, np.float32)
-
-    def kernel() -> np.ndarray:
-        index, distance_sq = np.zeros((n, k), np.int32), np.full((n, k), np.inf, np.float32)
-        _kernels.select_smallest(products, points_sq, centers_sq, 0, row, row.view(np.int32), index, distance_sq)
-        return distance_sq
+    points_sq, half_sq = (points**2).sum(1), (centers**2).sum(1) / 2
 
     def partition() -> np.ndarray:
-        all_sq = points_sq[:, None] + centers_sq - 2 * products
+        all_sq = points_sq[:, None] + 2 * (half_sq - points @ centers.T)
         index = np.argpartition(all_sq, k, axis=1)[:, :k]
         return np.maximum(np.sort(np.take_along_axis(all_sq, index, axis=1), axis=1), 0)
 
-    assert np.allclose(kernel(), partition(), rtol=1e-4, atol=1e-4)
-    alternatives = {"kernel": kernel, "NumPy, argpartition": partition}
-    _common.print_interleaved(f"select_smallest, {k} of {m}, {n} x {d}", _common.interleaved(alternatives, rounds))
+    alternatives = {
+        "nearest_k": lambda: memory_bank.nearest_k(points, centers, k)[1],
+        "NumPy, argpartition": partition,
+        "the product alone": lambda: points @ centers.T,
+    }
+    assert np.allclose(alternatives["nearest_k"](), partition(), rtol=1e-4, atol=1e-4)
+    _common.print_interleaved(f"merge_nearest, {k} of {m}, {n} x {d}", _common.interleaved(alternatives, rounds))
 
 
 def hypersphere_gradient(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:

@@ -121,7 +121,6 @@ def alternatives(n_centers: int, n_threads: int) -> tuple[dict[str, dict[str, Ru
             half = points[: len(points) // 2]
             for _ in range(10):
                 centers = memory_bank._means(half, *memory_bank.nearest(half, centers, n_threads), n_centers)
-            memory_bank.nearest(points, centers, n_threads)  # the others' time has their inertia in it too
         return centers, 10
 
     families = {

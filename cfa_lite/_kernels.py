@@ -198,41 +198,37 @@ def stretch(score_map, low, factor, top, out):
             out[y, x] = value if value < top else top
 
 
-_CHUNK = 64  # centers looked at together: only a chunk that holds a nearer one is looked at one by one
-
-
 @_njit
-def select_smallest(products, points_sq, centers_sq, first, row, bits, index, distance_sq):
+def merge_nearest(products, half_sq, points_sq, first, index, distance_sq):
     """Merge centers first, first + 1, ... into the k nearest of each point, ascending; the earlier of equals stays.
 
-    products (n, m), points_sq (n,), centers_sq (m,) float32 or float64 in; row (m + 1,) of that type is scratch
-    and bits its view as integers of like width; index (n, k) int32 and distance_sq (n, k), infinity where there
-    is none yet, in and out. The expansion is clamped at 0.
+    products (m, n), a row a center, half_sq (m,) = |c|^2 / 2, points_sq (n,), float32 or float64 in; index (k, n) int32
+    and distance_sq (k, n), infinity where there is none yet, in and out. The expansion is clamped at 0. Each center sinks
+    through the k rows of all points at once, which are vector instructions where one point's own list would be
+    branches that no processor foresees.
     """
-    n, m = products.shape
-    k = index.shape[1]
-    for i in range(n):
-        for j in range(m):
-            value = points_sq[i] + centers_sq[j] - 2 * products[i, j]
-            row[j] = 0 if value < 0 else value
-        row[m] = distance_sq[i, k - 1]
-        for start in range(0, m, _CHUNK):
-            stop = min(start + _CHUNK, m)
-            least = bits[start]
-            for j in range(start, stop):
-                least = min(least, bits[j])
-            if least >= bits[m]:
-                continue
-            for j in range(start, stop):
-                if row[j] < row[m]:
-                    place = k - 1
-                    while place > 0 and row[j] < distance_sq[i, place - 1]:
-                        distance_sq[i, place] = distance_sq[i, place - 1]
-                        index[i, place] = index[i, place - 1]
-                        place -= 1
-                    distance_sq[i, place] = row[j]
-                    index[i, place] = first + j
-                    row[m] = distance_sq[i, k - 1]
+    m, n = products.shape
+    k = len(index)
+    value, center = np.empty(n, products.dtype), np.empty(n, np.int32)
+    for j in range(m):
+        half, this = half_sq[j], np.int32(first + j)
+        n_nearer = 0
+        for i in range(n):
+            of_this = points_sq[i] + 2 * (half - products[j, i])
+            value[i] = 0 if of_this < 0 else of_this
+            center[i] = this
+            n_nearer += value[i] < distance_sq[k - 1, i]
+        if n_nearer == 0:
+            continue
+        for rank in range(k):
+            known_value, known_center = distance_sq[rank], index[rank]
+            for i in range(n):
+                new, old, new_center, old_center = value[i], known_value[i], center[i], known_center[i]
+                nearer = new < old
+                known_value[i] = new if nearer else old
+                value[i] = old if nearer else new
+                known_center[i] = new_center if nearer else old_center
+                center[i] = old_center if nearer else new_center
 
 
 @_njit

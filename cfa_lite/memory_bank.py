@@ -11,7 +11,7 @@ from . import _kernels, threads
 
 # Points multiplied and searched at a time, for nearest and for distances: products stay in the second-level cache.
 _BLOCK, _BLOCK_DISTANCES = 256, 128
-_BLOCK_K = 256, 4096  # rows and centers of nearest_k at a time: no larger matrix is held
+_BLOCK_K, _CENTERS_K = 128, 1024  # points and centers of nearest_k at a time
 _SEED_POINTS = 16  # points a center that k-means++ sees
 
 
@@ -23,11 +23,9 @@ _WARM_UP_POINTS = 16  # points a center below which a warm-up step is left out
 
 @dataclass(frozen=True)
 class KMeansResult:
-    """centers (k, d) float32; inertia: sum of squared distances of all points to the nearest center;
-    n_iterations: those over all points."""
+    """centers (k, d) float32; n_iterations: those over all points."""
 
     centers: np.ndarray
-    inertia: float
     n_iterations: int
 
 
@@ -145,25 +143,23 @@ def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 
 
     Notes
     -----
-    One BLAS product a block and one pass over it; no matrix larger than 256 x 4096 is held.
+    One BLAS product a block and one pass over it while it is in cache.
     """
     n, m = len(points), len(centers)
     points_sq = np.einsum("ij,ij->i", points, points)
-    centers_sq = np.einsum("ij,ij->i", centers, centers)
-    index, distance_sq = np.zeros((n, k), np.int32), np.full((n, k), np.inf, points.dtype)
+    half_sq = _half_squares(centers)
+    index, distance_sq = np.empty((n, k), np.int32), np.empty((n, k), points.dtype)
 
-    def one_block(start: int) -> None:
-        part = slice(start, min(start + _BLOCK_K[0], n))
-        for first in range(0, m, _BLOCK_K[1]):
-            some = slice(first, min(first + _BLOCK_K[1], m))
-            row = np.empty(some.stop - first + 1, points.dtype)
-            _kernels.select_smallest(
-                points[part] @ centers[some].T, points_sq[part], centers_sq[some], first,
-                row, row.view(f"i{row.itemsize}"), index[part], distance_sq[part],
-            )  # fmt: skip
+    def one_block(part: slice) -> None:
+        shape = k, part.stop - part.start
+        at, least_sq = np.zeros(shape, np.int32), np.full(shape, np.inf, points.dtype)
+        for some in _blocks(m, _CENTERS_K):
+            products = centers[some] @ points[part].T
+            _kernels.merge_nearest(products, half_sq[some], points_sq[part], some.start, at, least_sq)
+        index[part], distance_sq[part] = at.T, least_sq.T
 
     with threads.serial_blas():
-        for _ in threads.ordered_map(one_block, range(0, n, _BLOCK_K[0]), n_threads):
+        for _ in threads.ordered_map(one_block, _blocks(n, _BLOCK_K), n_threads):
             pass
     return index, distance_sq
 
@@ -218,15 +214,19 @@ def kmeans(
             if len(part) >= _WARM_UP_POINTS * n_clusters:
                 for _ in range(n_steps):
                     centers = _means(part, *nearest(part, centers, n_threads), n_clusters)
-        inertia, n_iterations, improves = np.inf, 0, True
+        lost, n_iterations, improves = np.inf, 0, True
         while improves and n_iterations < max_iterations:
             n_iterations += 1
             labels, distance_sq = nearest(points, centers, n_threads)
-            previous, inertia = inertia, float(distance_sq.sum(dtype=np.float64))
+            previous, lost = lost, float(distance_sq.sum(dtype=np.float64))
             centers = _means(points, labels, distance_sq, n_clusters)
-            improves = previous - inertia > tolerance * inertia
-        inertia = float(nearest(points, centers, n_threads)[1].sum(dtype=np.float64))
-    return KMeansResult(centers, inertia, n_iterations)
+            improves = previous - lost > tolerance * lost
+    return KMeansResult(centers, n_iterations)
+
+
+def inertia(points: np.ndarray, centers: np.ndarray) -> float:
+    """Sum of squared distances of points (n, d) float32 to their nearest centers."""
+    return float(nearest(points, centers)[1].sum(dtype=np.float64))
 
 
 def _seed(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
