@@ -1,4 +1,4 @@
-"""What the benchmarks share: a description of the machine, a timer that interleaves, a measured process."""
+"""What the benchmarks share: a description of the machine, a timer that interleaves, clocks, a measured process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+Watched = tuple[str, Any, str]  # a name, and the module or class and the attribute that is its function
 
 _PACKAGES = ("cfa-lite", "numpy", "numba", "onnxruntime", "scipy", "pillow", "threadpoolctl", "scikit-learn")
 _MIN_TIMED_SECONDS = 2e-3  # a timing is of so many calls that it takes this long, or clock and caller would count
@@ -104,6 +110,73 @@ def print_interleaved(title: str, seconds: dict[str, np.ndarray]) -> None:
     print(f"  {'':{width}s}  {'median':>11s}  times the first (10 % to 90 %)")
     for name, taken in seconds.items():
         print(f"  {name:{width}s}  {np.median(taken) * 1e3:8.3f} ms  {ratio(taken, first)}", flush=True)
+
+
+class Clocks:
+    """Seconds by name, of functions while they are watched; what one spends in another that is watched counts there.
+
+    What runs in other threads than this object's own counts as seconds over `n_threads`, and there are so many of them. A
+    context manager counts while it is entered and left, not for what it holds.
+    """
+
+    def __init__(self, n_threads: int = 1):
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        self._n_threads, self._own = n_threads, threading.get_ident()
+        self._lock, self._here = threading.Lock(), threading.local()
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Count a block."""
+        outer, self._here.inner = getattr(self._here, "inner", 0.0), 0.0
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - start
+            share = 1 if threading.get_ident() == self._own else self._n_threads
+            with self._lock:
+                self.spent[name] += (seconds - self._here.inner) / share
+            self._here.inner = outer + seconds
+
+    def counted(self, call: Callable, name_of: Callable[..., str]) -> Callable:
+        """A function that does what `call` does, counted under the name that `name_of` gives its arguments."""
+
+        def run(*args: Any, **options: Any) -> Any:
+            name = name_of(*args)
+            with self.timing(name):
+                result = call(*args, **options)
+            return self._held(result, name) if isinstance(result, AbstractContextManager) else result
+
+        return run
+
+    @contextmanager
+    def _held(self, block: AbstractContextManager, name: str) -> Iterator[Any]:
+        with self.timing(name):
+            value = block.__enter__()
+        try:
+            yield value
+        finally:
+            with self.timing(name):
+                block.__exit__(*sys.exc_info())
+
+    @contextmanager
+    def watching(self, table: Sequence[Watched]) -> Iterator[None]:
+        """Watch all functions of a table in a block."""
+        found = [(owner, attribute, getattr(owner, attribute)) for _, owner, attribute in table]
+        for (name, *_), (owner, attribute, call) in zip(table, found):
+            setattr(owner, attribute, self.counted(call, lambda *_, name=name: name))
+        try:
+            yield
+        finally:
+            for owner, attribute, call in found:
+                setattr(owner, attribute, call)
+
+
+def check_table(table: Sequence[Watched]) -> None:
+    """End with an error if a function of a table is no more; the code moves on, and the table has to follow."""
+    for name, owner, attribute in table:
+        if not hasattr(owner, attribute):
+            sys.exit(f"{name}: {owner.__name__} has no {attribute} any more. Bring the script's table up to date.")
 
 
 def cfa_lite_command() -> str:

@@ -1,23 +1,64 @@
-"""Where does the time of a fit go, and what does holding pictures back cost?
+"""What does a fit take, as a command and by phase, and what does holding pictures back cost?
 
     python benchmarks/fit_phases.py --pictures 200
 
-Each phase's seconds, summed over its tasks and divided by the threads: what it would take if every thread were always
-at work. "Held back" is what is done only so that good pictures are scored by what has not seen them: levels of all but a
-fold, their training, and the distances of the pictures. Pictures are the demo's cloth, 256x256 pixels.
+The command: seconds and peak memory of the whole process. By phase: seconds of its tasks over the threads, which is what it
+would take if every thread were always at work; the rest is waiting, and what is not in the tables below. "Held back" is what
+is done only so that good pictures are scored by what has not seen them: levels of all but a fold, their training, and the
+distances of the pictures. Pictures are the demo's cloth, 256x256 pixels.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import _cloth
 import _common
 import numpy as np
 
-from cfa_lite import CFA, demo, threads
+from cfa_lite import (
+    CFA,
+    adaptation,
+    cross_fit,
+    decision,
+    duplicates,
+    feature_store,
+    finishing,
+    fitting,
+    images,
+    threads,
+)
 
 SIZE_PX = (256, 256)
+
+# Tasks of threads.ordered_map, by the name of the function that does one.
+TASKS: dict[str, Callable[[Any], str]] = {
+    "read": lambda i: "read, features",
+    "sample": lambda key: "sample",
+    "CrossFit.start": lambda task: "start, held back" if task[1] >= 0 else "start",
+    "CrossFit.train": lambda task: "train, held back" if task[1] >= 0 else "train",
+    "CrossFit.held_back": lambda i: "distances, held back",
+    "_keep_what_helps": lambda defect: "made-up defects checked",
+    "Finishing": lambda i: "scores and peaks",
+}
+# What one thread does alone, or beside those tasks.
+ALONE: tuple[_common.Watched, ...] = (
+    ("sizes of pictures", images, "size_of"),
+    ("features put away", feature_store.FeatureStore, "keep"),
+    ("near-duplicates", duplicates, "find"),
+    ("all alike", fitting, "_all_alike"),
+    ("values of a level", cross_fit.CrossFit, "values"),
+    ("how rare defects are", adaptation, "rareness"),
+    ("far out", decision, "far_out"),
+    ("maps of those left out", fitting, "_left_out"),
+    ("maps of the most unlike", finishing.Finishing, "held_back"),
+    ("limits", decision, "limits"),
+)
 
 
 def main() -> None:
@@ -28,58 +69,63 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     _common.print_machine(args.threads)
-    pictures = [demo.weave(np.random.default_rng([0, i]), SIZE_PX) for i in range(args.pictures)]
-    CFA(threads=args.threads).fit(pictures[:8])  # kernels are compiled
-    spent: defaultdict[str, float] = defaultdict(float)
-    watch(spent)
-    wholes, rounds = [], []
-    for _ in range(args.rounds):
-        spent.clear()
-        start = time.perf_counter()
-        CFA(threads=args.threads, atypical=args.atypical).fit(pictures)
-        wholes.append(time.perf_counter() - start)
-        rounds.append({name: seconds / args.threads for name, seconds in spent.items()})
-    whole = float(np.median(wholes))
-    print(f"\nfit of {args.pictures} pictures {SIZE_PX[0]}x{SIZE_PX[1]}, {args.threads} threads, {args.rounds} rounds:"
-          f" {whole:.2f} s ({min(wholes):.2f} to {max(wholes):.2f})")  # fmt: skip
-    for name in rounds[0]:
-        seconds = [found[name] for found in rounds]
-        print(f"  {name:<28s}{np.median(seconds):6.2f} s  {np.median(seconds) / whole:5.0%}")
-    held_back = [sum(s for name, s in found.items() if "held back" in name) for found in rounds]
-    print(f"  all that is held back       {np.median(held_back):6.2f} s  {np.median(held_back) / whole:5.0%}")
+    with tempfile.TemporaryDirectory() as folder:
+        good = _cloth.write(Path(folder, "good"), args.pictures, SIZE_PX)
+        command(good, args.threads, args.atypical, args.rounds)
+        phases(good, args.threads, args.atypical, args.rounds)
 
 
-def watch(spent: defaultdict[str, float]) -> None:
-    """Count the seconds of every task of a fit under its phase."""
+def command(good: list[Path], n_threads: int, atypical: str, rounds: int) -> None:
+    """Print what `cfa-lite fit` takes of a folder that holds these pictures."""
+    folder = good[0].parent
+    part = folder.parent / "fit.cfa"
+    line = [_common.cfa_lite_command(), "fit", folder, "-o", part, "--threads", str(n_threads), "--atypical", atypical]
+    seconds, peak_mb = np.array([_common.run_measured(line) for _ in range(rounds)]).T
+    print(f"\ncfa-lite fit, {len(good)} pictures, {n_threads} threads, whole process, {rounds} runs")
+    print(f"  seconds    median {np.median(seconds):.2f}, {seconds.min():.2f} to {seconds.max():.2f}")
+    print(f"  peak RSS   median {np.median(peak_mb):.0f} MB, {peak_mb.min():.0f} to {peak_mb.max():.0f}")
+    print(f"  model      {part.stat().st_size / 1000:.0f} kB", flush=True)
 
-    def counted(call, name_of):
-        def run(*args, **options):
+
+def phases(good: list[Path], n_threads: int, atypical: str, rounds: int) -> None:
+    """Print where the time of `CFA.fit` goes."""
+    _common.check_table(ALONE)
+    CFA(threads=n_threads).fit(good[:8])  # kernels are compiled
+    wholes, found = [], []
+    for _ in range(rounds):
+        clocks = _common.Clocks(n_threads)
+        with clocks.watching(ALONE), watching_tasks(clocks):
             start = time.perf_counter()
-            try:
-                return call(*args, **options)
-            finally:
-                spent[name_of(*args)] += time.perf_counter() - start
+            CFA(threads=n_threads, atypical=atypical).fit(good)
+            wholes.append(time.perf_counter() - start)
+        held_back = sum(seconds for name, seconds in clocks.spent.items() if "held back" in name)
+        found.append({**clocks.spent, "rest": wholes[-1] - sum(clocks.spent.values()), "all held back": held_back})
+    whole = float(np.median(wholes))
+    print(f"\nfit of {len(good)} pictures, {n_threads} threads, {rounds} rounds: {whole:.2f} s"
+          f" ({min(wholes):.2f} to {max(wholes):.2f})")  # fmt: skip
+    for name in found[0]:
+        seconds = np.median([spent[name] for spent in found])
+        print(f"  {name:<28s}{seconds:7.2f} s  {seconds / whole:6.1%}", flush=True)
 
-        return run
 
+@contextmanager
+def watching_tasks(clocks: _common.Clocks) -> Iterator[None]:
+    """Count the seconds of every task of a fit under its phase."""
     ordered_map = threads.ordered_map
-    phases = {  # by the name of the function that does a task
-        "CrossFit.start": lambda task: "start, held back" if task[1] >= 0 else "start",
-        "CrossFit.train": lambda task: "train, held back" if task[1] >= 0 else "train",
-        "CrossFit.held_back": lambda i: "distances, held back",
-        "sample": lambda key: "sample",
-        "_keep_what_helps": lambda defect: "made-up defects checked",
-        "Finishing": lambda i: "scores and peaks",
-        "read": lambda i: "read, features",
-    }
 
-    def watched(call, tasks, n_threads):
-        for function, name_of in phases.items():
-            if call.__qualname__.startswith(function):
-                return ordered_map(counted(call, name_of), tasks, n_threads)
-        return ordered_map(call, tasks, n_threads)  # blocks within a task
+    def watched(function: Callable, items: Iterable[Any], n_threads: int) -> Iterator[Any]:
+        for name, name_of in TASKS.items():
+            if getattr(function, "__qualname__", "").startswith(name + "."):
+                function = clocks.counted(function, name_of)
+        return ordered_map(function, items, n_threads)  # blocks within a task are of the task
 
     threads.ordered_map = watched
+    try:
+        yield
+    finally:
+        threads.ordered_map = ordered_map
+    lost = [name for name, name_of in TASKS.items() if not clocks.spent.keys() & {name_of(("", f)) for f in (-1, 0)}]
+    assert not lost, f"no task is called {', '.join(lost)} any more: bring the table up to date"
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import _cloth
 import _common
 import numpy as np
-from PIL import Image
 
-from cfa_lite import CFA, demo, threads
+from cfa_lite import CFA, threads
 
 SIZE_PX = (256, 256)
 N_FILES = 200
@@ -41,10 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     _common.print_machine(args.threads)
     with tempfile.TemporaryDirectory() as name:
-        paths = []
-        for i in range(N_FILES):
-            paths.append(Path(name, f"{i:03d}.png"))
-            Image.fromarray(demo.weave(np.random.default_rng([1, i]), SIZE_PX)).save(paths[-1])
+        paths = _cloth.write(Path(name, "cloth"), N_FILES, SIZE_PX, seed=1)
         model = CFA(recipe="none", threads=args.threads).fit(paths[:20])
         n = args.pictures
         seconds, memory = np.empty(n), np.empty(n)

@@ -1,0 +1,72 @@
+"""What the benchmarks share: the demo's cloth at any width, and a product fitted on it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cfa_lite import CFA, demo, threads
+
+_PIECE_PX = 1024  # wider cloth is made of pieces side by side: the demo draws no wider ones
+_GOOD, _LINE = 0, 2  # seeds
+N_LINE = 10
+_N_GOOD = 8
+_N_CENTERS = 256
+_COARSEST_PX = 32  # stride 16 at half size
+_PATCHES_PER_CENTER = 4  # with fewer a level gets fewer centers
+
+
+@dataclass(frozen=True)
+class Product:
+    """A model that works pictures at their own size, and `N_LINE` pictures for it, every second with a defect."""
+
+    size_px: tuple[int, int]
+    part: Path
+    line: list[Path]
+
+    def __str__(self) -> str:
+        return f"{self.size_px[1]}x{self.size_px[0]}"
+
+
+def sizes(text: str) -> list[tuple[int, int]]:
+    """For argparse: "256x256,4096x256", width x height -> [(256, 256), (256, 4096)], height and width."""
+    try:
+        return [(int(h), int(w)) for w, h in (part.split("x") for part in text.split(","))]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give sizes as 256x256,4096x256") from None
+
+
+def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, with_defects: bool = False) -> list[Path]:
+    """Write `n` pictures of cloth, of which every second has a defect if so wanted, into a new folder; their paths."""
+    folder.mkdir(parents=True)
+
+    def one(place: int) -> Path:
+        rng = np.random.default_rng([seed, place])
+        n_pieces = -(-size_px[1] // _PIECE_PX)
+        pieces = [demo.weave(rng, (size_px[0], size_px[1] // n_pieces)) for _ in range(n_pieces)]
+        if with_defects and place % 2:
+            defect = demo.DEFECTS[place // 2 % len(demo.DEFECTS)]
+            pieces[0], _ = demo.weave_with_defect(rng, defect, (size_px[0], size_px[1] // n_pieces))
+        path = folder / f"{place:04d}.png"
+        Image.fromarray(np.concatenate(pieces, axis=1)).save(path)
+        return path
+
+    return list(threads.ordered_map(one, range(n), threads.available_cores()))
+
+
+def product(folder: Path, size_px: tuple[int, int]) -> Product:
+    """Fit on as few pictures as give every level its 256 centers."""
+    patches = size_px[0] * size_px[1] / _COARSEST_PX**2
+    n_good = max(_N_GOOD, int(np.ceil(_N_CENTERS * _PATCHES_PER_CENTER / patches)))
+    found = Product(size_px, folder / "part.cfa", write(folder / "line", N_LINE, size_px, _LINE, with_defects=True))
+    model = CFA(size="full", n_centers=_N_CENTERS).fit(write(folder / "good", n_good, size_px))
+    few = {len(level.centers) for level in model.levels_} - {_N_CENTERS}
+    if few or tuple(model.training_["working_px"]) != size_px:
+        sys.exit(f"{found}: levels with {few} centers, worked at {model.training_['working_px']}")
+    model.save(found.part)
+    return found

@@ -1,0 +1,58 @@
+"""Is a picture's score the same by every route: a path, an array, alone, in a batch, on any number of threads?
+
+    python benchmarks/routes.py
+
+The demo's cloth; the largest difference of a picture's score and map to those of a path scored alone on one thread.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import _cloth
+import _common
+import numpy as np
+from PIL import Image
+
+from cfa_lite import load
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--sizes", type=_cloth.sizes, default="256x256", metavar="WIDTHxHEIGHT,...")
+    args = parser.parse_args()
+    _common.print_machine("1 and 2")
+    with tempfile.TemporaryDirectory() as folder:
+        for size_px in args.sizes:
+            compare(_cloth.product(Path(folder, str(size_px)), size_px))
+
+
+def compare(product: _cloth.Product) -> None:
+    one, two = (load(product.part, threads=n) for n in (1, 2))
+    line = product.line
+    arrays = [np.asarray(Image.open(path)) for path in line]
+    by_route = {
+        "path, alone, 2 threads": [two.score_image(path) for path in line],
+        "path, batch, 1 thread": one.score(line),
+        "path, batch, 2 threads": two.score(line),
+        "path, batch in reverse, 2 threads": two.score(line[::-1])[::-1],
+        "array, alone, 1 thread": [one.score_image(array) for array in arrays],
+        "array, alone, 2 threads": [two.score_image(array) for array in arrays],
+        "array, batch, 2 threads": two.score(arrays),
+        "PIL image, alone, 1 thread": [one.score_image(Image.fromarray(array)) for array in arrays],
+    }
+    first = [one.score_image(path) for path in line]
+    scores = [result.score for result in first]
+    print(
+        f"\n{product}: largest difference to the path alone on 1 thread, {len(line)} pictures,"
+        f" scores {min(scores):.3f} to {max(scores):.3f}"
+    )
+    for route, results in by_route.items():
+        of_scores = max(abs(a.score - b.score) for a, b in zip(first, results))
+        of_maps = max(float(np.abs(a.map - b.map).max()) for a, b in zip(first, results))
+        print(f"  {route:34s} score {of_scores:.1e}, map {of_maps:.1e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""How fast is it: to score one picture and many, to start, to fit; where does the time go, and how much memory is used?
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --sizes 256x256 --threads 1 --parts score --rounds 200
+    python benchmarks/speed.py --parts many
+
+Parts: `score`, score_image against its backbone (the network over the same scales: working size and half of it), and by
+stage; `batch`, a folder scored several pictures at once and one after the other; `routes`, whether a score is the same by
+every route; `cold`, the command from its start; `memory` of the command that scores; `fit` of 200 pictures, as a command and by
+phase; `many`, the command that fits on 2,000, which takes minutes and is not among the default ones.
+
+Pictures are the demo's cloth, PNGs in a temporary folder, worked at their own size. Alternatives take turns; a ratio is that
+of a round, its median with where the middle 80 % lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _cloth
+import _common
+import fit_phases
+import numpy as np
+import routes
+from PIL import Image
+
+from cfa_lite import descriptor, images, judgement, load, looks, memory_bank, patches, pipeline, scoring, threads
+from cfa_lite.backbone import Backbone, find_spec
+from cfa_lite.model import CFA
+
+PARTS = ("score", "batch", "routes", "cold", "memory", "fit", "many")
+N_GOOD, N_MANY = 200, 2000  # to fit on
+RUNS = 3  # of a fit, and of a command whose memory is measured
+STARTS = 7
+WHOLE = "score_image"
+
+# What a picture passes through. A stage does not count what it spends in another one of this table, so that all of them and
+# the rest add up to score_image.
+STAGES: tuple[_common.Watched, ...] = (
+    ("read the file", images, "read"),
+    ("resize, to float", images, "to_pixels"),
+    ("look", looks, "of"),
+    ("halve", images, "halve"),
+    ("network", Backbone, "_run"),
+    ("around network", Backbone, "maps"),
+    ("pool", patches, "pool"),
+    ("describe", descriptor, "describe"),
+    ("nearest", memory_bank, "nearest"),
+    ("around distances", pipeline, "distance_map"),
+    ("levels to one map", scoring, "weighted_map"),
+    ("background off", scoring, "remove_background"),
+    ("position means off", scoring, "remove_position_mean"),
+    ("map to score", scoring, "to_score"),
+    ("around combine", pipeline, "combine"),
+    ("judge", judgement, "judge"),
+    ("hold BLAS", threads, "serial_blas"),
+    ("around examine", judgement, "examine"),
+)
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument(
+        "--sizes", type=_cloth.sizes, default="224x224,256x256,448x448,4096x256", metavar="WIDTHxHEIGHT,..."
+    )
+    parser.add_argument("--threads", type=_common.numbers, default=[1, 2], metavar="1,2")
+    parser.add_argument("--rounds", type=int, default=50, help="of score; a fifth of them of batch")
+    parser.add_argument("--parts", type=parts, default=[p for p in PARTS if p != "many"], metavar=",".join(PARTS))
+    args = parser.parse_args()
+    _common.check_table(STAGES)
+    most = max(args.threads)
+    _common.print_machine(f"{', '.join(map(str, args.threads))}; {most} for fit and batch")
+    with tempfile.TemporaryDirectory() as name:
+        folder, products = Path(name), []
+        if set(args.parts) - {"fit", "many"}:
+            products = [_cloth.product(folder / f"{w}x{h}", (h, w)) for h, w in args.sizes]
+        for product in products:
+            for n_threads in args.threads if "score" in args.parts else ():
+                score(product, n_threads, args.rounds)
+            if "batch" in args.parts:
+                batch(product, most, max(2, args.rounds // 5))
+            if "routes" in args.parts:
+                routes.compare(product)
+        if "cold" in args.parts:
+            cold(next((p for p in products if p.size_px == fit_phases.SIZE_PX), products[0]))
+        if "memory" in args.parts:
+            memory(products, args.threads)
+        if "fit" in args.parts:
+            good = _cloth.write(folder / "good", N_GOOD, fit_phases.SIZE_PX)
+            fit_phases.command(good, most, "count", RUNS)
+            fit_phases.phases(good, most, "count", RUNS)
+        if "many" in args.parts:
+            good = _cloth.write(folder / "many", N_MANY, fit_phases.SIZE_PX, seed=1)
+            fit_phases.command(good, most, "count", 1)
+
+
+def parts(text: str) -> list[str]:
+    """For argparse: "score,cold" -> ["score", "cold"]."""
+    found = text.split(",")
+    unknown = set(found) - set(PARTS)
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+        )
+    return found
+
+
+def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], object]:
+    """A function that calls `call` on the next of `items`, so that no picture is always in the cache."""
+    place = -1
+
+    def next_one() -> object:
+        nonlocal place
+        place = (place + 1) % len(items)
+        return call(items[place])
+
+    return next_one
+
+
+def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
+    model = load(product.part, threads=n_threads)
+    pixels = [images.to_pixels(images.read(path), product.size_px) for path in product.line]
+    scales = [(whole, images.halve(whole)) for whole in pixels]
+    arrays = [np.asarray(Image.open(path)) for path in product.line]
+    calls: list[dict[str, float]] = []
+
+    def alone(network: Backbone) -> Callable[[], object]:
+        return in_turn(scales, lambda both: [network.maps(one, n_threads) for one in both])
+
+    def by_stage(path: Path) -> None:
+        clocks = _common.Clocks(n_threads)
+        with clocks.watching(STAGES):
+            start = time.perf_counter()
+            model.score_image(path)
+            calls.append({**clocks.spent, WHOLE: time.perf_counter() - start})
+
+    h, w = product.size_px
+    seconds = _common.interleaved(
+        {
+            f"backbone alone, {w}x{h} and {w // 2}x{h // 2}": alone(model._backbone()),
+            "score_image of a path": in_turn(product.line, model.score_image),
+            "score_image of an array": in_turn(arrays, model.score_image),
+            "score_image of a path, with clocks": in_turn(product.line, by_stage),
+            "backbone lite2 alone": alone(Backbone(find_spec("lite2"))),
+        },
+        rounds,
+    )
+    _common.print_interleaved(
+        f"{product}: score_image against its backbone, {told(n_threads)}, {rounds} rounds", seconds
+    )
+    print_stages(calls[-rounds:])
+
+
+def print_stages(calls: list[dict[str, float]]) -> None:
+    """Medians of the stages' seconds, as shares of the whole in the same call."""
+    print("\n  by stage, medians of the calls with clocks")
+    names = [name for name, _, _ in STAGES]
+    for call in calls:
+        call["all stages"] = sum(call.get(name, 0.0) for name in names)
+        call["rest"] = call[WHOLE] - call["all stages"]
+    for name in [*names, "all stages", "rest", WHOLE]:
+        seconds = np.array([call.get(name, 0.0) for call in calls])
+        share = np.median(seconds / [call[WHOLE] for call in calls])
+        uncalled = "" if any(name in call for call in calls) else "  never called"
+        print(f"  {name:20s} {np.median(seconds) * 1e3:8.3f} ms  {share:6.1%}{uncalled}", flush=True)
+
+
+def batch(product: _cloth.Product, n_threads: int, rounds: int) -> None:
+    """A folder: several pictures at once, each on one thread, against one after the other on all threads."""
+    one, several = load(product.part, threads=1), load(product.part, threads=n_threads)
+    folder = product.line[0].parent
+
+    def one_by_one(model: CFA) -> Callable[[], object]:
+        return lambda: [model.score_image(path) for path in product.line]
+
+    seconds = _common.interleaved(
+        {
+            f"iter_score, {n_threads} at once": lambda: list(several.iter_score(folder)),
+            f"score_image, one by one, {told(n_threads)}": one_by_one(several),
+            "score_image, one by one, 1 thread": one_by_one(one),
+        },
+        rounds,
+    )
+    each = {name: taken / len(product.line) for name, taken in seconds.items()}
+    _common.print_interleaved(f"{product}: a folder, ms a picture, {len(product.line)} pictures, {rounds} rounds", each)
+
+
+def cold(product: _cloth.Product) -> None:
+    """Whole processes in turn, after one of each that puts compiled kernels and files into their caches."""
+    command = _common.cfa_lite_command()
+    starts = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "cfa-lite --help": [command, "--help"],
+        f"cfa-lite score, one picture of {product}": [command, "score", product.part, product.line[0]],
+    }
+    rounds = [{name: _common.run_measured(parts)[0] for name, parts in starts.items()} for _ in range(STARTS + 1)]
+    seconds = {name: np.array([one[name] for one in rounds[1:]]) for name in starts}
+    _common.print_interleaved(f"cold start, whole processes, {STARTS} rounds", seconds)
+
+
+def memory(products: list[_cloth.Product], n_threads: list[int]) -> None:
+    print(f"\npeak memory of cfa-lite score, {_cloth.N_LINE} pictures, largest of {RUNS} runs")
+    for product in products:
+        for n in n_threads:
+            command = [_common.cfa_lite_command(), "score", product.part, *product.line, "--threads", str(n)]
+            peak_mb = max(_common.run_measured(command)[1] for _ in range(RUNS))
+            print(f"  {product!s:10s} {told(n):10s} {peak_mb:5.0f} MB", flush=True)
+
+
+def told(n_threads: int) -> str:
+    return f"{n_threads} thread{'s' * (n_threads > 1)}"
+
+
+if __name__ == "__main__":
+    main()
