@@ -94,7 +94,7 @@ def _moved(change: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarra
     return moved / np.exp(np.linalg.slogdet(moved)[1] / len(moved))
 
 
-def defective_patches(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def defective_patches(mask: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     """Which patches (h*w,) of a level's grid a made-up defect's mask covers; at least one."""
     share = grids.cell_means(mask, grid).ravel()
     return share >= min(_DEFECT_SHARE, float(share.max()))

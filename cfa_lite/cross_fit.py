@@ -122,7 +122,7 @@ def sample(
 
     def sample_one(key: LevelKey) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, _POSITIONS, key.divisor, key.output])
-        n_positions = [m[key.divisor, key.output][0].size for m in maps]
+        n_positions = [int(np.prod(m[key.divisor, key.output].shape[1:])) for m in maps]
         counts = [pipeline.counts_of(m, key, area) for m in maps]
         candidates = [np.arange(n) if c is None else np.flatnonzero(c) for n, c in zip(n_positions, counts)]
         positions = sample_positions(candidates, N_PATCHES, rng)

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .feature_store import Features
+
 ALIKE = 0.35  # of the median distance between two good pictures; DESIGN.md, near-duplicates
 
 
-def groups(maps: Sequence[np.ndarray], by_name: np.ndarray | None = None) -> np.ndarray:
+def groups(maps: Sequence[Features], by_name: np.ndarray | None = None) -> np.ndarray:
     """Group (n,) of each picture: those whose coarse feature maps are far nearer than two pictures usually are.
 
     Parameters
     ----------
-    maps : sequence of ndarray (c, h, w)
+    maps : sequence of Features (c, h, w)
         The coarsest feature map of each picture. Pictures of different grids are never alike.
     by_name : ndarray (n,) of int, optional
         Groups that are known already; what they join stays joined.
@@ -63,6 +65,6 @@ def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
     return np.array([known.setdefault(key, len(known)) for key in keys])
 
 
-def find(maps: Sequence[np.ndarray], names: Sequence[str], pattern: str | None) -> np.ndarray:
+def find(maps: Sequence[Features], names: Sequence[str], pattern: str | None) -> np.ndarray:
     """Group (n,) of each picture, by its file name if there is a pattern, and by what it shows. Raises as above."""
     return groups(maps, None if pattern is None else groups_by_name(names, pattern))

@@ -90,7 +90,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-memory",
     type=float,
-    default=1000,
+    default=500,
     show_default=True,
     metavar="MB",
     help="Features held in memory; more go to a temporary file.",

@@ -113,14 +113,21 @@ def read(
     names = [images.name_of(image, i) for i, image in enumerate(given)]
     skipped: dict[int, str] = {}
     sizes: dict[int, tuple[int, int]] = {}
-    for i, image in enumerate(given):
+
+    def size_of(i: int) -> tuple[int, int] | ImageError:
         try:
-            size = images.size_of(image, names[i])
+            size = images.size_of(given[i], names[i])
             if area is not None:
                 area.check_size(size, names[i])
-            sizes[i] = size
         except ImageError as error:
-            skipped[i] = str(error)
+            return error
+        return size
+
+    for i, size in enumerate(threads.ordered_map(size_of, range(len(given)), n_threads)):
+        if isinstance(size, ImageError):
+            skipped[i] = str(size)
+        else:
+            sizes[i] = size
     _check_count(len(given), skipped)
     scale = framing.scale(sizes.values())
     middle = images.middle_size(sizes.values())

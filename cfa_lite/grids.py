@@ -22,7 +22,7 @@ def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
     return matrix
 
 
-def cell_means(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def cell_means(values: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     """Mean of a map (h, w) in each cell of a coarser grid over it: float32."""
     h, w = grid
     return np.asarray(Image.fromarray(values.astype(np.float32, copy=False)).resize((w, h), Image.Resampling.BOX))

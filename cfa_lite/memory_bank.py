@@ -275,11 +275,13 @@ def position_mean(descriptors: Iterable[np.ndarray]) -> np.ndarray:
     -------
     ndarray (h*w, d)
     """
-    first, *others = descriptors
-    total = first.astype(np.float64)
-    for one in others:
+    pictures = iter(descriptors)
+    first = next(pictures)
+    total, n = first.astype(np.float64), 1
+    for one in pictures:
         total += one
-    return (total / (1 + len(others))).astype(first.dtype)
+        n += 1
+    return (total / n).astype(first.dtype)
 
 
 def follow(centers: np.ndarray, descriptors: np.ndarray, rate: float) -> np.ndarray:

@@ -184,7 +184,7 @@ class CFA:
         bank_follows: bool = False,
         certainty: bool = True,
         threads: int | None = None,
-        max_memory: float = 1000,
+        max_memory: float = 500,
     ):
         self.recipe = recipe
         self.backbone = backbone

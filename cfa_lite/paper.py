@@ -7,7 +7,7 @@ loss, certainty scores. Where the paper and the authors' code differ, an argumen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,10 +19,12 @@ from .area import Area
 from .arguments import PaperSettings
 from .backbone import Backbone
 from .coord_linear import CoordLinear
+from .feature_store import Features
 from .good_pictures import N_UNLIKE
 from .level import PaperModel
 
 Pooled = list[np.ndarray]  # one map (c, h, w) a stage, finest first
+Kept = Sequence[Features]  # the same, as it is kept of a training picture
 
 # One stream of chance for each purpose, so that a change to one does not move the others.
 _FOLDS, _LAYER, _CENTERS, _ORDER = range(10, 14)
@@ -44,6 +46,11 @@ def pooled_maps(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> P
     maps = backbone.maps(pixels, n_threads)
     order = np.argsort(backbone.spec.strides, kind="stable")
     return [patches.pool(maps[i]) for i in order]
+
+
+def loaded(kept: Kept) -> Pooled:
+    """Maps of a training picture, from wherever they are."""
+    return [np.asarray(stage) for stage in kept]
 
 
 def raw_map(pooled: Pooled, model: PaperModel, size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
@@ -68,7 +75,7 @@ def map_of_distances(
 
 
 def learn(
-    pictures: list[Pooled],
+    pictures: list[Kept],
     size_px: tuple[int, int],
     settings: PaperSettings,
     *,
@@ -89,7 +96,7 @@ def learn(
     ValueError
         If the bank is smaller than K + J, gamma_d leaves no channel, or training leaves the finite numbers.
     """
-    n_channels = sum(len(stage) for stage in pictures[0])
+    n_channels = sum(stage.shape[0] for stage in pictures[0])
     n_patches = pictures[0][0].shape[1] * pictures[0][0].shape[2]
     n_out, n_centers = n_channels // settings.gamma_d, n_patches // settings.gamma_c
     if n_out < 1:
@@ -118,7 +125,9 @@ def learn(
             sums += _step(batch, layer, centers, radius, optimizer, settings, n_threads) * len(batch) / len(pictures)
             if settings.bank_follows:
                 for picture in batch:
-                    centers = memory_bank.follow(centers, coord_linear.describe(picture, layer), settings.ema_rate)
+                    centers = memory_bank.follow(
+                        centers, coord_linear.describe(loaded(picture), layer), settings.ema_rate
+                    )
         report.append(_epoch_report(epoch, sums, float(radius[0]), layer, start, time.perf_counter() - began))
         model = replace(model, weight=layer.weight, bias=layer.bias, centers=centers, radius=float(radius[0]))
         if after_epoch:
@@ -133,10 +142,10 @@ def learn(
 
 
 def _held_back(
-    pictures: list[Pooled],
+    pictures: list[Kept],
     model: PaperModel,
     fold_of: np.ndarray,
-    make_fold_bank: Callable[[list[Pooled]], np.ndarray],
+    make_fold_bank: Callable[[list[Kept]], np.ndarray],
     size_px: tuple[int, int],
     area: Area | None,
     n_threads: int,
@@ -149,7 +158,7 @@ def _held_back(
         of_fold = replace(model, centers=bank)
 
         def one(i: int, of_fold: PaperModel = of_fold) -> np.ndarray:
-            return raw_map(pictures[i], of_fold, size_px, area)
+            return raw_map(loaded(pictures[i]), of_fold, size_px, area)
 
         held_back = np.flatnonzero(fold_of == fold).tolist()
         for i, raw in zip(held_back, threads.ordered_map(one, held_back, n_threads)):
@@ -160,7 +169,7 @@ def _held_back(
 
 
 def make_bank(
-    pictures: list[Pooled], layer: CoordLinear, n_centers: int, settings: PaperSettings, seed: int
+    pictures: list[Kept], layer: CoordLinear, n_centers: int, settings: PaperSettings, seed: int
 ) -> np.ndarray:
     """Memory bank (n_centers, d) of descriptors.
 
@@ -171,11 +180,11 @@ def make_bank(
     """
     rng = np.random.default_rng([seed, _CENTERS])
     if settings.bank == "position_mean":
-        means = [memory_bank.position_mean(stages) for stages in zip(*pictures)]
+        means = [memory_bank.position_mean(map(np.asarray, stages)) for stages in zip(*pictures)]
         return _reduced(coord_linear.describe(means, layer), n_centers, rng)
-    centers = _reduced(coord_linear.describe(pictures[0], layer), n_centers, rng)
+    centers = _reduced(coord_linear.describe(loaded(pictures[0]), layer), n_centers, rng)
     for picture in pictures[1:]:
-        centers = memory_bank.follow(centers, coord_linear.describe(picture, layer), settings.ema_rate)
+        centers = memory_bank.follow(centers, coord_linear.describe(loaded(picture), layer), settings.ema_rate)
     return centers
 
 
@@ -186,7 +195,7 @@ def _reduced(points: np.ndarray, n_centers: int, rng: np.random.Generator) -> np
 
 
 def _step(
-    batch: list[Pooled],
+    batch: list[Kept],
     layer: CoordLinear,
     centers: np.ndarray,
     radius: np.ndarray,
@@ -197,7 +206,8 @@ def _step(
     """One AdamW step; gives attraction, repulsion, and the shares of their terms that are active."""
     n_patches = len(batch) * batch[0][0].shape[1] * batch[0][0].shape[2]
 
-    def one(picture: Pooled) -> tuple[training.LossTerms, CoordLinear]:
+    def one(kept: Kept) -> tuple[training.LossTerms, CoordLinear]:
+        picture = loaded(kept)
         descriptors = coord_linear.describe(picture, layer)
         nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
         terms = training.coupled_hypersphere(descriptors, centers, nearest, float(radius[0]), settings, n_patches)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from . import images, memory_bank, patches, scoring, threads, tiles
 from .area import Area
 from .backbone import Backbone
+from .feature_store import Features
 from .level import Finish, Level, LevelKey
 
 DIVISORS = (1, 2)  # working size, and half of it
 
-FeatureMaps = dict[tuple[int, int], np.ndarray]  # (divisor, output index) -> (c, h, w) float32
+FeatureMaps = Mapping[tuple[int, int], Features]  # (divisor, output index) -> (c, h, w) float32
 
 
 def level_keys(n_outputs: int) -> list[LevelKey]:
@@ -24,14 +27,16 @@ def unit_px(backbone: Backbone) -> int:
     return backbone.unit_px * max(DIVISORS)
 
 
-def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> FeatureMaps:
+def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> dict[tuple[int, int], np.ndarray]:
     """Feature maps of pixels (3, h, w) of the working size at every scale; of large pictures tile by tile."""
     return tiles.stitched(
         pixels.shape[1:], unit_px(backbone), lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads)
     )
 
 
-def _maps_of_tile(pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int) -> FeatureMaps:
+def _maps_of_tile(
+    pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int
+) -> dict[tuple[int, int], np.ndarray]:
     part = np.ascontiguousarray(pixels[(slice(None), *tile)])
     maps = dict(((1, o), m) for o, m in enumerate(backbone.maps(part, n_threads)))
     maps.update(((2, o), m) for o, m in enumerate(backbone.maps(images.halve(part), n_threads)))
@@ -40,7 +45,7 @@ def _maps_of_tile(pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backb
 
 def level_patches(maps: FeatureMaps, key: LevelKey) -> np.ndarray:
     """Patch features (h*w, c) that level `key` sees."""
-    feature_map = maps[key.divisor, key.output]
+    feature_map = np.asarray(maps[key.divisor, key.output])
     return patches.patch_features(patches.pool(feature_map) if key.pooled else feature_map)
 
 

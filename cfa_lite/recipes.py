@@ -153,7 +153,7 @@ def read_for_paper(
     n_threads: int,
     progress: Progress,
     sight: Sight | None = None,
-) -> GoodPictures[paper.Pooled]:
+) -> GoodPictures[paper.Kept]:
     """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
     sight = sight or Sight()
     return good_pictures.read(
@@ -171,7 +171,7 @@ def read_for_paper(
 def _learn_paper(
     params: Mapping[str, Any],
     promise: Promise,
-    good: GoodPictures[paper.Pooled],
+    good: GoodPictures[paper.Kept],
     backbone_sha256: str,
     n_threads: int,
     progress: Progress,
