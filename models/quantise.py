@@ -38,8 +38,6 @@ from cfa_lite.runtime import onnxruntime  # noqa: E402
 SOURCE, NAME = "lite0", "lite0-int8"
 SIDE_PX = 256
 N_ROUNDS = 2  # of every kind of picture
-MAX_PAIR = 128  # 255 * 128 < 2 ** 15
-MAX_WEIGHT = 127
 RELU6_SCALE = 6 / 255
 
 
@@ -133,22 +131,26 @@ def channel_ranges(model, inputs):
     return largest, {name: value / len(inputs) for name, value in total.items()}
 
 
-def rounded(weight, may_saturate):
-    """Weights (c_out, ...) as integers and the scale of each output channel, both of weight's kind of rows."""
+def rounded(weight, max_weight, max_pair=None):
+    """Weights (c_out, ...) as integers of at most `max_weight`, and the scale of each output channel.
+
+    With `max_pair`, neighbours of a row of the same sign add up to no more than that.
+    """
     rows = weight.reshape(len(weight), -1)
-    scale = np.abs(rows).max(1) / MAX_WEIGHT
-    if may_saturate:
-        for part in (rows, -rows):  # two of different sign cannot overflow together
-            positive = np.maximum(part, 0)
-            pairs = positive[:, ::2] + positive[:, 1::2]
-            scale = np.maximum(scale, pairs.max(1) / (MAX_PAIR - 0.5))  # rounding adds up to a half to each
+    scale = np.abs(rows).max(1) / max_weight
+    if max_pair:
+        scale = np.maximum(scale, largest_pair(rows).max(1) / (max_pair - 0.5))  # rounding may add a half to each
     scale[scale == 0] = 1  # a channel that nothing reaches
     integers = np.rint(rows / scale[:, None]).astype(np.int64)
-    assert np.abs(integers).max() <= MAX_WEIGHT
-    if may_saturate:
-        positive = np.maximum(np.stack([integers, -integers]), 0)
-        assert (positive[..., ::2] + positive[..., 1::2]).max() <= MAX_PAIR
+    assert np.abs(integers).max() <= max_weight
+    assert max_pair is None or largest_pair(integers).max() <= max_pair
     return integers.reshape(weight.shape), scale
+
+
+def largest_pair(rows):
+    """What two neighbours add up to at most, in magnitude, while inputs are not negative."""
+    positive, negative = np.maximum(rows, 0), np.maximum(-rows, 0)
+    return np.maximum(positive[:, ::2] + positive[:, 1::2], negative[:, ::2] + negative[:, 1::2])
 
 
 class Quantiser:
@@ -157,6 +159,9 @@ class Quantiser:
     A tensor keeps its name where it is what the float network has; ``<name>.scaled`` is one whose channels are
     divided by their units, ``<name>.u8`` the integers of either.
     """
+
+    max_weight = 127
+    max_pair = 128  # 255 * 128 < 2 ** 15
 
     def __init__(self, model, largest, mean):
         self.source, self.mean = model.graph, mean
@@ -250,10 +255,10 @@ class Quantiser:
         ]
         self.node("Conv", inputs, f"{name}.scaled" if name in self.unit else name, **attributes_of(node))
 
-    def integer_weight(self, node, may_saturate):
+    def integer_weight(self, node, max_pair=None):
         """Integers, the scale of each channel, and the bias that makes up for what rounding shifts in the mean."""
         weight, bias = self.scaled(node)
-        integers, scale = rounded(weight, may_saturate)
+        integers, scale = rounded(weight, self.max_weight, max_pair)
         error = integers * scale[:, None, None, None] - weight
         mean = self.mean[node.input[0]]
         if node.input[0] in self.unit:
@@ -265,8 +270,7 @@ class Quantiser:
     def convolution_and_relu6(self, node):
         """onnxruntime makes one QLinearConv of it. Saturating to [0, 255] is relu6."""
         (name,), (given, *_) = node.output, node.input
-        depthwise = ".depthwise" in name
-        integers, scale, bias = self.integer_weight(node, may_saturate=not depthwise)
+        integers, scale, bias = self.integer_weight(node, None if ".depthwise" in name else self.max_pair)
         bias_scale = scale * self.step[given]
         inputs = [self.node("DequantizeLinear", self.integers(given), f"{name}.in")]
         for part, values, steps, dtype in (
@@ -285,7 +289,7 @@ class Quantiser:
     def projection(self, node):
         """A 1x1 convolution from integers to float; there is no such convolution, but such a product."""
         (name,), (given, *_) = node.output, node.input
-        integers, scale, bias = self.integer_weight(node, may_saturate=True)
+        integers, scale, bias = self.integer_weight(node, self.max_pair)
         rows, rows_scale, rows_zero = self.integers(given)
         rows = self.node("Transpose", [rows], f"{name}.rows", perm=[0, 2, 3, 1])
         inputs = [
