@@ -9,8 +9,8 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).resolve().parent
 
 
-class BuildWithoutExport(build_py):
-    """models/export.py needs torch and makes the graphs; it stays in the checkout."""
+class BuildWithoutMakers(build_py):
+    """The scripts in models/ make the graphs and need torch or onnx; they stay in the checkout."""
 
     def find_package_modules(self, package, package_dir):
         modules = super().find_package_modules(package, package_dir)
@@ -42,5 +42,5 @@ setup(
     package_dir={"cfa_lite": "cfa_lite", "cfa_lite.models": "models"},
     package_data={"cfa_lite": ["py.typed"], "cfa_lite.models": ["manifest.json", "README.md", "*/*.onnx"]},
     entry_points={"console_scripts": ["cfa-lite=cfa_lite.cli:main"]},
-    cmdclass={"build_py": BuildWithoutExport},
+    cmdclass={"build_py": BuildWithoutMakers},
 )

@@ -75,24 +75,27 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def interleaved(alternatives: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+def interleaved(
+    alternatives: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, np.ndarray]:
     """Seconds a call (rounds,) of each alternative, run A B C, A B C, ...
 
-    What slows the machine down for a while then slows all of them, and their ratio in a round stays.
+    What slows the machine down for a while then slows all of them, and their ratio in a round stays. With
+    ``time.thread_time`` for a clock, what other processes take does not count; for work of one thread only.
     """
     calls = {}
     for name, call in alternatives.items():
         call()  # compiles, allocates and fills caches
-        start = time.perf_counter()
+        start = clock()
         call()
-        calls[name] = max(1, int(np.ceil(_MIN_TIMED_SECONDS / (time.perf_counter() - start))))
+        calls[name] = max(1, int(np.ceil(_MIN_TIMED_SECONDS / (clock() - start))))
     seconds = {name: np.empty(rounds) for name in alternatives}
     for i in range(rounds):
         for name, call in alternatives.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls[name]):
                 call()
-            seconds[name][i] = (time.perf_counter() - start) / calls[name]
+            seconds[name][i] = (clock() - start) / calls[name]
     return seconds
 
 

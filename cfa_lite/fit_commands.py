@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     default="lite0",
     show_default=True,
     metavar="NAME|FILE.ONNX",
-    help="A shipped CNN, or your own ONNX file with its manifest entry (.json) beside it.",
+    help="A shipped CNN (lite0, lite0-int8, lite2), or your own ONNX file with its manifest entry (.json) beside it.",
 )
 @click.option(
     "--n-centers", type=click.IntRange(1), default=256, show_default=True, help="Memory bank size of each level."

@@ -112,7 +112,10 @@ def test_a_graph_of_one_size_only_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "name, words",
-    [("lite99", "no backbone is called 'lite99'. Use lite0, lite2"), ("gone.onnx", "gone.onnx does not exist")],
+    [
+        ("lite99", "no backbone is called 'lite99'. Use lite0, lite0-int8, lite2"),
+        ("gone.onnx", "gone.onnx does not exist"),
+    ],
 )
 def test_missing_backbones_are_named(name, words):
     with pytest.raises(BackboneError, match=words):

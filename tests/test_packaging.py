@@ -30,7 +30,7 @@ def test_wheel_holds_the_package_the_models_and_nothing_else(wheel):
     assert {n.split("/")[0] for n in names} == {"cfa_lite"}
     assert {n for n in names if n.startswith("cfa_lite/models/")} == {
         "cfa_lite/models/manifest.json", "cfa_lite/models/README.md", "cfa_lite/models/lite0_v1/backbone.onnx",
-        "cfa_lite/models/lite2_v1/backbone.onnx",
+        "cfa_lite/models/lite0_int8_v1/backbone.onnx", "cfa_lite/models/lite2_v1/backbone.onnx",
     }  # fmt: skip
     assert licences == {"LICENSE", "NOTICE"}
     assert wheel.stat().st_size < 8e6
