@@ -30,7 +30,7 @@ import numpy as np
 import routes
 from PIL import Image
 
-from cfa_lite import descriptor, images, judgement, load, looks, memory_bank, patches, pipeline, scoring, threads
+from cfa_lite import images, judgement, load, looks, memory_bank, patches, pipeline, scoring, threads
 from cfa_lite.backbone import Backbone, find_spec
 from cfa_lite.model import CFA
 
@@ -50,8 +50,7 @@ STAGES: tuple[_common.Watched, ...] = (
     ("network", Backbone, "_run"),
     ("around network", Backbone, "maps"),
     ("pool", patches, "pool"),
-    ("describe", descriptor, "describe"),
-    ("nearest", memory_bank, "nearest"),
+    ("describe, nearest", memory_bank, "distances"),
     ("around distances", pipeline, "distance_map"),
     ("levels to one map", scoring, "weighted_map"),
     ("background off", scoring, "remove_background"),
