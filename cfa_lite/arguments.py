@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .presets import PRESETS
 
 RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
-SIZE = 256  # by default: side of a square of the area that pictures are worked at
+SIZE = PRESETS["exact"].size  # side of a square of the area that pictures are worked at
 ATYPICAL = ("count", "keep", "drop")
 
 # Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
@@ -64,7 +65,7 @@ class PaperSettings(LossSettings):
 
 
 def check(params: Mapping[str, Any]) -> int:
-    """Check all arguments of `CFA`; give the number of threads that they mean.
+    """Check all arguments of `CFA`, resolved by their preset; give the number of threads that they mean.
 
     Raises
     ------
@@ -102,9 +103,10 @@ def _check_sight(params: Mapping[str, Any]) -> None:
     size, value_range = params["size"], params["value_range"]
     if size != "full" and (not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 64):
         raise ValueError(f"size={size!r}: give a whole number of at least 64, or 'full'")
-    if params["recipe"] == "paper" and (size != SIZE or params["smallest_defect"] is not None):
+    changed = params["speed"] != "exact" or size != SIZE or params["smallest_defect"] is not None
+    if params["recipe"] == "paper" and changed:
         raise ValueError(
-            "size and smallest_defect belong to other recipes: 'paper' works at 224x224 pixels, as published"
+            "speed, size and smallest_defect belong to other recipes: 'paper' works at 224x224 pixels, as published"
         )
     if value_range is None or value_range == "auto":
         return

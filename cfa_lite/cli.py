@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ._version import __version__
+from .benchmark_command import benchmark
 from .check_commands import calibrate, evaluate
 from .errors import CfaLiteError
 from .fit_commands import demo, fit, info
@@ -47,7 +48,7 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, info, demo):
+for command in (fit, score, evaluate, calibrate, info, benchmark, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from . import arguments, decision, duplicates, images, judgement, persistence, recipes, threads
+from . import arguments, decision, duplicates, images, judgement, persistence, presets, recipes, threads
 from .area import Area, MaskLike
 from .backbone import Backbone, find_spec, open_fitted
 from .decision import Limits
@@ -42,9 +42,12 @@ class CFA:
         How the descriptor is made. "adapted": the shrunk whitening, trained a little where that helps.
         "none": the shrunk whitening alone. "paper": as published by Lee et al.; slower and less accurate,
         there to compare with.
-    backbone : str or path
+    speed : str
+        "exact", "balanced" or "fast": what `backbone`, `n_centers` and `size` are where they are None. "balanced" takes
+        three quarters of the time and loses hardly anything, "fast" half of it (DESIGN.md, presets).
+    backbone : str, path or None
         Name of a shipped backbone, or path of an .onnx file with its manifest entry beside it.
-    n_centers : int, at least 1
+    n_centers : int of at least 1, or None
         Centers of each level's memory bank; fewer where a level has less than four patches a center.
     shrinkage : float, above 0
         Share of the mean eigenvalue added to each before whitening.
@@ -68,7 +71,7 @@ class CFA:
         Gives regions their area in square millimetres.
     mask : path, PIL image, ndarray (h, w) or None
         White counts, black is ignored; of the size of all pictures.
-    size : int of at least 64, or "full"
+    size : int of at least 64, "full" or None
         Pictures are worked in their own proportions, the median one at the area of a square with this side; "full": at
         their own size. Large ones are worked in tiles.
     smallest_defect : float or None
@@ -151,8 +154,9 @@ class CFA:
         self,
         recipe: str = "adapted",
         *,
-        backbone: str | os.PathLike = "lite0",
-        n_centers: int = 256,
+        speed: str = "exact",
+        backbone: str | os.PathLike | None = None,
+        n_centers: int | None = None,
         shrinkage: float = 0.1,
         background_share: float = 0.25,
         atypical: str = "count",
@@ -163,7 +167,7 @@ class CFA:
         min_area: float = 0.0,
         mm_per_pixel: float | None = None,
         mask: MaskLike | None = None,
-        size: int | str = arguments.SIZE,
+        size: int | str | None = None,
         smallest_defect: float | None = None,
         value_range: ValueRange | str | None = None,
         checks: bool = True,
@@ -187,6 +191,7 @@ class CFA:
         max_memory: float = 500,
     ):
         self.recipe = recipe
+        self.speed = speed
         self.backbone = backbone
         self.n_centers = n_centers
         self.shrinkage = shrinkage
@@ -277,12 +282,13 @@ class CFA:
         BackboneError
             If the backbone cannot be used.
         """
-        n_threads = arguments.check(self.get_params())
+        params = presets.resolved(self.get_params())
+        n_threads = arguments.check(params)
         tell = progress or (lambda phase, done, total: None)
-        network = Backbone(find_spec(self.backbone))
+        network = Backbone(find_spec(params["backbone"]))
         given = _as_list(images_)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
-            found = recipes.learn(self.get_params(), given, network, store, n_threads, tell)
+            found = recipes.learn(params, given, network, store, n_threads, tell)
         for _, message in found.skipped:
             _log.warning("left out: %s", message)
         self._open_backbone = network
@@ -340,7 +346,7 @@ class CFA:
         given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
                  "group_by": group_by}  # fmt: skip
         params = self.get_params() | {name: value for name, value in given.items() if value is not None}
-        arguments.check(params)
+        arguments.check(presets.resolved(params))
         results = self.score(good)
         for result in results:
             if result.status != "ok":
@@ -444,7 +450,8 @@ class CFA:
 
     def _product_params(self) -> dict[str, Any]:
         """Arguments as JSON types, without those that belong to the machine."""
-        params = self.get_params() | {"backbone": os.fspath(self.backbone)}
+        params = presets.resolved(self.get_params())
+        params["backbone"] = os.fspath(params["backbone"])
         if isinstance(self.mask, os.PathLike):
             params["mask"] = os.fspath(self.mask)
         elif not isinstance(self.mask, (str, type(None))):
@@ -457,7 +464,9 @@ class CFA:
     def _backbone(self) -> Backbone:
         network = self.__dict__.get("_open_backbone")
         if network is None:  # after copy or pickle, which cannot take a session along
-            network = self._open_backbone = open_fitted(self.backbone, self.backbone_sha256_, Path())
+            network = self._open_backbone = open_fitted(
+                presets.resolved(self.get_params())["backbone"], self.backbone_sha256_, Path()
+            )
         return network
 
     def _check_fitted(self) -> None:
@@ -489,14 +498,15 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
     params, learnt = persistence.load(path)
     try:
         model = CFA(**params, threads=threads)
-        arguments.check(model.get_params())
+        arguments.check(presets.resolved(model.get_params()))
     except (TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(f"{path} is damaged ({error}). Copy it again, or fit again.") from error
     if backbone is not None:
         model.backbone = backbone
     model._adopt(learnt)
     model.skipped_, model.unlike_, model.report_ = [], [], []
-    model._open_backbone = network = open_fitted(model.backbone, learnt.backbone_sha256, Path(path).parent)
+    given = presets.resolved(model.get_params())["backbone"]
+    model._open_backbone = network = open_fitted(given, learnt.backbone_sha256, Path(path).parent)
     if learnt.training.get("network") != network.spec.seen():
         raise BackboneError(
             f"{network.spec.path} is the file that {path} was fitted with, but its manifest entry now says otherwise (mean,"
