@@ -4,9 +4,10 @@
     python benchmarks/int8.py
 
 Variants are made by onnxruntime.quantization (u8 activations, s8 weights by channel, QDQ) or by models/quantise.py with
-something left out, from its pictures (Percentile and Entropy from every third), and take turns on one thread. Errors are |map - float's map| / |float's map|, the
-median over pictures of the same kinds drawn with another seed, at stride 4, 8 and 16; "whitened" are those of maps
-whitened picture by picture as descriptors are, where small directions count as much as large ones. Processor time, as others may be at work.
+something left out, from its pictures (Percentile and Entropy from every third whole one), and take turns on one thread.
+Errors are |map - float's map| / |float's map|, the median over pictures of the same kinds drawn with another seed, at
+stride 4, 8 and 16; "whitened" are those of maps whitened picture by picture as descriptors are, where small directions
+count as much as large ones. Times are processor time, as others may be at work.
 """
 
 from __future__ import annotations
