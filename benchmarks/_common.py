@@ -75,6 +75,18 @@ def _version(name: str) -> str:
         return "missing"
 
 
+def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], object]:
+    """A function that calls `call` on the next of `items`, so that no picture is always in the cache."""
+    place = -1
+
+    def next_one() -> object:
+        nonlocal place
+        place = (place + 1) % len(items)
+        return call(items[place])
+
+    return next_one
+
+
 def interleaved(
     alternatives: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, np.ndarray]:

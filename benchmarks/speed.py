@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import _cloth
 import _common
@@ -110,18 +109,6 @@ def parts(text: str) -> list[str]:
     return found
 
 
-def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], object]:
-    """A function that calls `call` on the next of `items`, so that no picture is always in the cache."""
-    place = -1
-
-    def next_one() -> object:
-        nonlocal place
-        place = (place + 1) % len(items)
-        return call(items[place])
-
-    return next_one
-
-
 def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
     model = load(product.part, threads=n_threads)
     pixels = [images.to_pixels(images.read(path), product.size_px) for path in product.line]
@@ -130,7 +117,7 @@ def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
     calls: list[dict[str, float]] = []
 
     def alone(network: Backbone) -> Callable[[], object]:
-        return in_turn(scales, lambda both: [network.maps(one, n_threads) for one in both])
+        return _common.in_turn(scales, lambda both: [network.maps(one, n_threads) for one in both])
 
     def by_stage(path: Path) -> None:
         clocks = _common.Clocks(n_threads)
@@ -143,9 +130,9 @@ def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
     seconds = _common.interleaved(
         {
             f"backbone alone, {w}x{h} and {w // 2}x{h // 2}": alone(model._backbone()),
-            "score_image of a path": in_turn(product.line, model.score_image),
-            "score_image of an array": in_turn(arrays, model.score_image),
-            "score_image of a path, with clocks": in_turn(product.line, by_stage),
+            "score_image of a path": _common.in_turn(product.line, model.score_image),
+            "score_image of an array": _common.in_turn(arrays, model.score_image),
+            "score_image of a path, with clocks": _common.in_turn(product.line, by_stage),
             "backbone lite2 alone": alone(Backbone(find_spec("lite2"))),
         },
         rounds,

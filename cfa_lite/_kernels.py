@@ -91,6 +91,33 @@ def distance_of_columns(products, half_sq, distance):
 
 
 @_njit
+def next_seed(columns, pick, share, distance_sq, squared):
+    """Measure all points to the seed `pick`, and draw the next one by what is left: k-means++.
+
+    columns (d, n) a column a point, share 0 to 1 of the sum of distances where the next one is in; distance_sq (n,), to the
+    nearest seed, in and out; squared (n,) is scratch. Gives the next seed, -1 where every point is one.
+    """
+    d, n = columns.shape
+    squared[:] = 0
+    for c in range(d):
+        at = columns[c, pick]
+        for i in range(n):
+            squared[i] += (columns[c, i] - at) ** 2
+    total = 0.0
+    for i in range(n):
+        distance_sq[i] = squared[i] if squared[i] < distance_sq[i] else distance_sq[i]
+        total += distance_sq[i]
+    if not total > 0:
+        return -1
+    left = share * total
+    for i in range(n):
+        left -= distance_sq[i]
+        if left < 0:
+            return i
+    return n - 1
+
+
+@_njit
 def add_to_clusters(points, labels, sums, counts):
     """Add each point (n, d) float32 to its cluster's sum (k, d) float64 and count (k,) int64."""
     n, d = points.shape

@@ -231,21 +231,14 @@ def inertia(points: np.ndarray, centers: np.ndarray) -> float:
 
 def _seed(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
     """Seeds by k-means++ (Arthur and Vassilvitskii 2007)."""
-    points_sq = np.einsum("ij,ij->i", points, points)
-    centers = np.empty((n_clusters, points.shape[1]), np.float32)
-    distance_sq = np.full(len(points), np.inf, np.float32)
-    pick = int(rng.integers(len(points)))
-    for j in range(n_clusters):
-        centers[j] = points[pick]
-        to_new = points_sq - 2 * (points @ points[pick]) + points_sq[pick]
-        np.minimum(distance_sq, np.maximum(to_new, 0), out=distance_sq)
-        distance_sq[pick] = 0  # by rounding it might not be, and be drawn again
-        cumulative = np.cumsum(distance_sq, dtype=np.float64)
-        if cumulative[-1] > 0:
-            pick = min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")), len(points) - 1)
-        else:  # fewer different points than clusters: any will do
-            pick = int(rng.integers(len(points)))
-    return centers
+    columns = np.ascontiguousarray(points.T)
+    distance_sq, squared = np.full(len(points), np.inf, np.float32), np.empty(len(points), np.float32)
+    picks = [int(rng.integers(len(points)))]
+    while len(picks) < n_clusters:
+        pick = _kernels.next_seed(columns, picks[-1], rng.random(), distance_sq, squared)
+        # fewer different points than clusters: any will do
+        picks.append(pick if pick >= 0 else int(rng.integers(len(points))))
+    return points[picks]
 
 
 def _means(points: np.ndarray, labels: np.ndarray, distance_sq: np.ndarray, n_clusters: int) -> np.ndarray:
