@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .model import CFA
     from .page import Page
-    from .workers import Crew
 
 
 class SizeType(click.ParamType):
@@ -125,7 +125,7 @@ def crew(workers: int | None, scheduler: str | None, threads: int | None) -> Cre
         return None
     if workers is not None and scheduler is not None:
         raise click.UsageError("--workers are of this PC and --dask of a cluster: give one of them.")
-    from .workers import Crew
+    from .crew import Crew
 
     return click.get_current_context().with_resource(Crew(workers, scheduler, threads))
 

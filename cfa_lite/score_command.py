@@ -17,10 +17,10 @@ from .errors import OutputError
 from .options import PATH
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .images import PictureFile
     from .model import CFA
     from .results import ScoreResult
-    from .workers import Crew
 
 SHIFTED = (
     "three quarters of these pictures score higher than three quarters of the good ones did: camera, light or product"

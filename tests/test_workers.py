@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from test_cli import run
 from test_resume import rows_of, wait_for
 
-from cfa_lite import WorkerError, workers
+from cfa_lite import WorkerError, crew, workers
 
 N_COPIES = 6  # of 16 pictures: two workers have a second or two to be killed in
 
@@ -102,6 +102,11 @@ def test_all_is_as_from_one_process(part, line, alone, tmp_path, place):
     one, other = files_in(folder / "out"), files_in(tmp_path / "out")
     assert without_times(other.pop(Path("rows.csv"))) == without_times(one.pop(Path("rows.csv")))
     assert len(one) == len(OUTPUTS) * len(line) and other == one
+
+
+def test_one_worker_is_one_process(part, line):
+    alone, one = run("score", part, *line[:3]), run("score", part, *line[:3], "--workers", 1)
+    assert one.exit_code == 0 and one.stdout == alone.stdout and len(one.stdout.splitlines()) == 3
 
 
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(part, many, whole, tmp_path):
@@ -206,11 +211,11 @@ def die_at_two(task):
 
 
 def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
-    monkeypatch.setattr(workers, "_N_TRIES", 2)
+    monkeypatch.setattr(crew, "_N_TRIES", 2)
     seen = []
     with pytest.raises(WorkerError, match=r"^workers were killed 2 times in a row, at task 2 or soon after it \("):
-        with workers.Crew(2) as crew:
-            for result in crew.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
+        with crew.Crew(2) as two:
+            for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
                 seen.append(result)
     assert seen == [0, 1]
 
@@ -241,10 +246,10 @@ def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_written(part, 
     assert "no Dask scheduler answers at nowhere:port (" in said(["--dask", "nowhere:port"])
     assert "give one of them" in said(["--dask", "127.0.0.1:1", "--workers", 2], exit_code=2)
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "__version__", "0.0.1")
+        patch.setattr(crew, "__version__", "0.0.1")
         assert "has not cfa-lite 0.0.1 but " in said(["--dask", cluster.scheduler_address])
     with monkeypatch.context() as patch, LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
-        patch.setattr(workers, "_SECONDS_TO_JOIN", 0.5)
+        patch.setattr(crew, "_SECONDS_TO_JOIN", 0.5)
         assert "has no worker. Start some: dask worker " in said(["--dask", empty.scheduler_address])
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
