@@ -7,6 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
+DASK = ["dask>=2024.2", "distributed>=2024.2"]
 
 
 class BuildWithoutMakers(build_py):
@@ -36,8 +37,9 @@ setup(
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "threadpoolctl>=3.2",
+        "joblib>=1.4",
     ],
-    extras_require={"test": ["pytest>=8", "hypothesis>=6"]},
+    extras_require={"dask": DASK, "test": ["pytest>=8", "hypothesis>=6", "psutil>=5.9", *DASK]},
     packages=["cfa_lite", "cfa_lite.models"],
     package_dir={"cfa_lite": "cfa_lite", "cfa_lite.models": "models"},
     package_data={"cfa_lite": ["py.typed"], "cfa_lite.models": ["manifest.json", "README.md", "*/*.onnx"]},

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._version import __version__
-from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFittedError, OutputError
+from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFittedError, OutputError, WorkerError
 
 if TYPE_CHECKING:
     from .model import CFA, load
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CFA", "ArchiveError", "BackboneError", "CfaLiteError", "ImageError", "NotFittedError", "OutputError",
-    "ScoreResult", "__version__", "load",
+    "ScoreResult", "WorkerError", "__version__", "load",
 ]  # fmt: skip
 
 

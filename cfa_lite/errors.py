@@ -21,5 +21,9 @@ class OutputError(CfaLiteError):
     """A result, a map or an overlay cannot be written."""
 
 
+class WorkerError(CfaLiteError):
+    """Other processes, of this PC or of a cluster, cannot be reached or die again and again."""
+
+
 class NotFittedError(CfaLiteError, ValueError):
     """A model was asked to score or save before ``fit``."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .errors import OutputError
+from .errors import CfaLiteError, ImageError, OutputError
 from .options import PATH, RangeType, SizeType
 from .presets import PRESETS
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .model import CFA
 
 
@@ -107,45 +110,116 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write report.html, which shows the good pictures most unlike the others; paper: training.json too.",
 )
+@click.option("--each", is_flag=True, help="Each folder in GOOD is a product: NAME/train/good, NAME/good or NAME.")
 @options.threads
+@options.workers
+@options.dask
 def fit(
-    good: tuple[Path, ...], output: Path, report: Path | None, background: float, tile: bool, **arguments: Any
-) -> None:
+    good: tuple[Path, ...], output: Path, report: Path | None, background: float, tile: bool, each: bool,
+    workers: int | None, scheduler: str | None, **arguments: Any,
+) -> None:  # fmt: skip
     """Learn a product from pictures of GOOD parts: folders (searched recursively) or files.
+
+    With --each many products, beside each other with --workers or --dask: PART.CFA is then a folder, and each gets
+    NAME.cfa in it. One that fails is told, and does not end the run.
 
     \b
     Example:
       cfa-lite fit good/ -o part.cfa
+      cfa-lite fit products/ --each -o models/ --workers 4
     """
     start = time.perf_counter()
-    from . import artefacts, facts, images
+    from . import artefacts, images
     from .model import CFA
 
+    if tile:
+        arguments["size"] = "full"
+    arguments["background_share"] = background
+    if each:
+        _fit_each(good, output, report, arguments, workers, scheduler)
+        return
+    if workers is not None or scheduler is not None:
+        raise click.UsageError("--workers and --dask fit many products beside each other: they go with --each.")
     if output.is_dir():
         raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
     artefacts.make_folder(output.parent)
     if report:
         artefacts.make_folder(report)
-    if tile:
-        arguments["size"] = "full"
     pictures = images.find_pictures(good)
     try:
-        model = CFA(background_share=background, **arguments)
+        model = CFA(**arguments)
         model.fit([p.path for p in pictures], progress=options.progress())
     except ValueError as error:  # of files only arguments can be wrong in this way
         raise click.UsageError(str(error)) from error
+    _keep(model, output, report)
+    _tell(model, output, f", {time.perf_counter() - start:.1f} s")
+
+
+def _keep(model: CFA, output: Path, report: Path | None) -> None:
     model.save(output)
     if report:
         _write_report(model, output, report)
+
+
+def _tell(model: CFA, output: Path, took: str = "", name: str = "") -> None:
+    from . import facts
+
     made = model.training_
     h, w = made["working_px"]
     left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
     used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
     for line in facts.remarks(model.info()):
-        click.echo(line, err=True)
-    click.echo(
-        f"{output}: {used}, {time.perf_counter() - start:.1f} s, {output.stat().st_size / 1000:.0f} kB", err=True
-    )
+        click.echo(name + line, err=True)
+    click.echo(f"{output}: {used}{took}, {output.stat().st_size / 1000:.0f} kB", err=True)
+
+
+def _fit_each(good: tuple[Path, ...], output: Path, report: Path | None, settings: dict[str, Any],
+              n_workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+    from . import artefacts, images
+    from .arguments import check
+    from .model import CFA
+    from .products import find_products
+
+    try:
+        check(CFA(**settings).get_params())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    products = find_products(good)
+    crew = options.crew(n_workers, scheduler, settings["threads"])
+    for place in filter(None, (output, report)):
+        artefacts.make_folder(place)
+    pictures: dict[str, list[Path]] = {}
+    for name, folder in products.items():
+        try:
+            pictures[name] = [picture.path for picture in images.find_pictures([folder])]
+        except ImageError as error:
+            click.echo(f"{name}: {error}", err=True)
+    n_fitted = 0
+    for name, made in zip(pictures, _fitted(crew, settings, list(pictures.values()))):
+        file = output / f"{name}.cfa"
+        try:
+            if isinstance(made, str):
+                raise ImageError(made)
+            _keep(made, file, artefacts.make_folder(report / name) if report else None)
+        except CfaLiteError as error:
+            click.echo(f"{name}: {error}", err=True)
+            continue
+        for _, message in made.skipped_ if scheduler else ():  # processes of this PC have said it themselves
+            click.echo(f"left out: {message}", err=True)
+        _tell(made, file, name=f"{name}: ")
+        n_fitted += 1
+    n_failed = len(products) - n_fitted
+    click.echo(f"{len(products)} products: {n_fitted} fitted, {n_failed} failed", err=True)
+    if n_failed:
+        sys.exit(options.EXIT_FAILED)
+
+
+def _fitted(crew: Crew | None, settings: dict[str, Any], products: list[list[Path]]) -> Iterator[CFA | str]:
+    from . import workers
+
+    if crew:
+        return workers.fit(crew, settings, products)
+    return (workers.fit_one(settings, pictures, options.progress()) for pictures in products)
 
 
 def _write_report(model: CFA, output: Path, folder: Path) -> None:

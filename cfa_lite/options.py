@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .model import CFA
     from .page import Page
 
@@ -50,6 +51,16 @@ PATH = click.Path(path_type=Path)
 EXIT_FAILED, EXIT_ANOMALY, EXIT_STOPPED = 1, 3, 130
 threads = click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads for everything. Default: all cores."
+)
+workers = click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share out --threads."
+)
+dask = click.option(
+    "--dask",
+    "scheduler",
+    metavar="HOST:PORT",
+    help="Work on the Dask cluster of this scheduler, whose PCs see the pictures under the same paths; --threads is then"
+    " of each task, by default 1.",
 )
 moved_backbone = click.option(
     "--backbone", type=PATH, metavar="FILE.ONNX", help="Where your own backbone is now, if it has moved."
@@ -106,6 +117,17 @@ def limit_options(given: bool) -> Callable[[Callable[..., Any]], Callable[..., A
         )(command)
 
     return decorate
+
+
+def crew(workers: int | None, scheduler: str | None, threads: int | None) -> Crew | None:
+    """Who works, if not this process; let go of when the command ends, however it does."""
+    if workers is None and scheduler is None:
+        return None
+    if workers is not None and scheduler is not None:
+        raise click.UsageError("--workers are of this PC and --dask of a cluster: give one of them.")
+    from .crew import Crew
+
+    return click.get_current_context().with_resource(Crew(workers, scheduler, threads))
 
 
 def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> None:

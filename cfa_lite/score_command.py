@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from .errors import OutputError
 from .options import PATH
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .images import PictureFile
+    from .model import CFA
     from .results import ScoreResult
 
 SHIFTED = (
@@ -47,9 +50,12 @@ SHIFTED = (
 @options.threshold
 @options.moved_backbone
 @options.threads
+@options.workers
+@options.dask
 def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, report: Path | None, resume: bool, fail_on_anomaly: bool, checks: bool,
-          sensitivity: float | None, threshold: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
+          sensitivity: float | None, threshold: float | None, backbone: Path | None, threads: int | None,
+          workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Score PICTURES (folders or files) with the model PART: one line each, 1.0 is the limit.
 
     Exit code 0: done, 1: a picture or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly, 130: stopped by
@@ -81,6 +87,8 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     keys = [key(str(p.path)) for p in found]
     todo = [(p, name) for p, name, k in zip(found, names, keys) if k not in earlier]
     n_before = len(found) - len(todo)
+    crew = options.crew(workers, scheduler, threads)  # before an earlier run's rows are overwritten
+    results = _results(model, [p.path for p, _ in todo], crew, with_maps=bool(report or any(folders.values())))
     rows = Rows(output, file_format, append=resume) if output else None
     screen_format = fmt if not output else None
     page = options.new_page(f"Scored with {part.name}", model, facts.limits_told(model.info())) if report else None
@@ -90,7 +98,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     try:
         if screen_format:
             _say(header(screen_format))
-        for (picture, name), result in zip(todo, model.iter_score([p.path for p, _ in todo])):
+        for (picture, name), result in zip(todo, results):
             counts[result.verdict] += 1
             if result.status == "ok":
                 raw_scores.append(result.raw_score)
@@ -123,6 +131,14 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
         sys.exit(options.EXIT_FAILED)
     if fail_on_anomaly and counts["NG"]:
         sys.exit(options.EXIT_ANOMALY)
+
+
+def _results(model: CFA, paths: list[Path], crew: Crew | None, with_maps: bool) -> Iterator[ScoreResult]:
+    if crew is None:
+        return model.iter_score(paths)
+    from .workers import iter_score
+
+    return iter_score(crew, model, paths, with_maps)
 
 
 def _line(result: ScoreResult) -> str:

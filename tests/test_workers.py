@@ -1,0 +1,256 @@
+"""Other processes, of this PC and of a real Dask cluster: the rows of one process, whoever is killed."""
+
+import csv
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+from test_cli import run
+from test_resume import rows_of, wait_for
+
+from cfa_lite import WorkerError, crew, workers
+
+N_COPIES = 6  # of 16 pictures: two workers have a second or two to be killed in
+
+
+@pytest.fixture(scope="module")
+def many(line, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    for i in range(N_COPIES):
+        for path in line:
+            os.link(path, folder / f"{i}_{path.name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(part, many, tmp_path_factory):
+    """Rows of one process."""
+    path = tmp_path_factory.mktemp("whole") / "rows.csv"
+    assert run("score", part, many, "--output", path).exit_code == 0
+    return rows_of(path)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers, each a process; a nanny starts a killed one again."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["processes", "cluster"])
+def place(request):
+    """Options for two workers of either kind."""
+    if request.param == "processes":
+        return ["--workers", "2"]
+    return ["--dask", request.getfixturevalue("cluster").scheduler_address]
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "cfa_lite.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def files_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+OUTPUTS = ("maps", "overlays", "masks")
+
+
+def all_of_it(part, *more):
+    """What to call for rows and every kind of file, in the working folder."""
+    folders = [text for kind in OUTPUTS for text in (f"--{kind}", f"out/{kind}")]
+    return "score", part, "line", "--output", "out/rows.csv", *folders, "--sensitivity", "1.1", *more
+
+
+@pytest.fixture(scope="module")
+def alone(part, line, tmp_path_factory):
+    """stdout, stderr and files of one process; one picture is broken."""
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copytree(line[0].parent, folder / "line")
+    (folder / "line" / "0.png").write_text("no picture")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = run(*all_of_it(part))
+    assert done.exit_code == 1 and "line/0.png cannot be read as a picture" in done.stdout
+    return folder, done
+
+
+def without_times(rows):
+    rows = list(csv.DictReader(rows.decode().splitlines()))
+    assert all(float(row.pop("seconds")) > 0 for row in rows)
+    return rows
+
+
+def test_all_is_as_from_one_process(part, line, alone, tmp_path, place):
+    """Names are relative, of which the workers of a cluster know nothing."""
+    folder, done = alone
+    (tmp_path / "line").symlink_to(folder / "line")
+    process = start(*all_of_it(part, *place), cwd=tmp_path)
+    stdout, stderr = (text.decode() for text in process.communicate(timeout=60))
+    assert process.returncode == 1 and stdout == done.stdout
+    assert re.sub(r"\d+ ms", "", stderr) == re.sub(r"\d+ ms", "", done.stderr)
+    one, other = files_in(folder / "out"), files_in(tmp_path / "out")
+    assert without_times(other.pop(Path("rows.csv"))) == without_times(one.pop(Path("rows.csv")))
+    assert len(one) == len(OUTPUTS) * len(line) and other == one
+
+
+def test_one_worker_is_one_process(part, line):
+    alone, one = run("score", part, *line[:3]), run("score", part, *line[:3], "--workers", 1)
+    assert one.exit_code == 0 and one.stdout == alone.stdout and len(one.stdout.splitlines()) == 3
+
+
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(part, many, whole, tmp_path):
+    output = tmp_path / "rows.csv"
+    process = start("score", part, many, "--output", output, "--workers", "2")
+    wait_for(output, 20)
+    before = workers_of(process)
+    before[0].kill()
+    assert len(rows_of(output)) < len(whole) - 30
+    while process.poll() is None and not set(workers_of(process)) - set(before):
+        time.sleep(0.01)
+    assert process.poll() is None, "the run ended without a new worker"
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0 and len(stderr.splitlines()) == 1, stderr
+    check(output, stdout, whole)
+
+
+def test_a_killed_worker_of_a_cluster_loses_nothing_and_doubles_nothing(part, many, whole, cluster, tmp_path):
+    output = tmp_path / "rows.csv"
+    with Client(cluster, set_as_default=False) as client:
+        pids = client.run(os.getpid)
+        process = start("score", part, many, "--output", output, "--dask", cluster.scheduler_address)
+        wait_for(output, 20)
+        busy = next(worker for worker, tasks in client.processing().items() if tasks)
+        os.kill(pids[busy], signal.SIGKILL)
+        assert len(rows_of(output)) < len(whole) - 30
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0 and len(stderr.splitlines()) == 1, stderr
+        client.wait_for_workers(2, timeout=30)
+        assert pids[busy] not in client.run(os.getpid).values()
+    check(output, stdout, whole)
+
+
+def check(output, stdout, whole):
+    assert rows_of(output) == whole and list(rows_of(output)) == list(whole)
+    assert len(output.read_text().splitlines()) == len(whole) + 1 and len(stdout.splitlines()) == len(whole)
+
+
+def workers_of(process):
+    """Its processes of loky that live."""
+    return [child for child in psutil.Process(process.pid).children() if "popen_loky" in command_of(child)]
+
+
+def command_of(process):
+    """Its command; of one that has ended, nothing."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_process(part, many, whole, tmp_path, kill):
+    """A terminal sends Ctrl-C to all of its processes; who kills a run kills one."""
+    output = tmp_path / "rows.csv"
+    process = start("score", part, many, "--output", output, "--workers", "2", start_new_session=True)
+    wait_for(output, 20)
+    left = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers_of(process)) == 2
+    (os.killpg if kill == signal.SIGINT else os.kill)(process.pid, kill)
+    said = process.communicate(timeout=60)[1].decode()
+    if kill == signal.SIGINT:
+        assert process.returncode == 130 and said == "\nstopped\n"
+    psutil.wait_procs(left, timeout=10)
+    assert not [command_of(child) for child in left if command_of(child)]
+    assert 15 < output.read_bytes().count(b"\n") < len(whole)
+
+
+def test_a_run_on_a_cluster_that_is_stopped_goes_on(part, many, whole, cluster, tmp_path):
+    output = tmp_path / "rows.csv"
+    process = start("score", part, many, "--output", output, "--dask", cluster.scheduler_address)
+    wait_for(output, 20)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130 and said == "\nstopped\n"
+    assert 15 < len(rows_of(output)) < len(whole)
+    with Client(cluster, set_as_default=False) as client:
+        end = time.monotonic() + 10
+        while any(client.processing().values()):
+            assert time.monotonic() < end, "the cluster works on"
+            time.sleep(0.05)
+    done = run("score", part, many, "--output", output, "--resume", "--dask", cluster.scheduler_address)
+    assert done.exit_code == 0 and rows_of(output) == whole
+    assert len(output.read_text().splitlines()) == len(whole) + 1
+
+
+def test_a_cluster_that_is_lost_ends_the_run(part, many, whole, tmp_path):
+    output = tmp_path / "rows.csv"
+    with LocalCluster(1, processes=False, protocol="tcp", dashboard_address=":0", silence_logs=50) as other:
+        process = start("score", part, many, "--output", output, "--dask", other.scheduler_address)
+        wait_for(output, 20)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1 and len(said.splitlines()) == 1, said
+    assert f"the cluster of {other.scheduler_address} gave up at " in said and "--resume goes on" in said
+    assert 15 < len(rows_of(output)) < len(whole)
+
+
+def die_at_two(task):
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
+    monkeypatch.setattr(crew, "_N_TRIES", 2)
+    seen = []
+    with pytest.raises(WorkerError, match=r"^workers were killed 2 times in a row, at task 2 or soon after it \("):
+        with crew.Crew(2) as two:
+            for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
+                seen.append(result)
+    assert seen == [0, 1]
+
+
+def test_what_a_worker_of_a_cluster_cannot_see_is_said(model, line, tmp_path):
+    """On one PC all see the same files; this is what such a worker does."""
+    paths = [line[0], tmp_path / "gone.png"]
+    fine, unseen = workers._score(pickle.dumps(model), False, True, paths)
+    assert fine.status == "ok" and fine.map is None
+    assert (
+        unseen.status == "error"
+        and f"{paths[1]}: the worker on {workers.socket.gethostname()} sees no" in unseen.message
+    )
+
+
+def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_written(part, line, cluster, tmp_path, monkeypatch):
+    output = tmp_path / "rows.csv"
+    output.write_text("earlier")
+
+    def said(address, exit_code=1):
+        done = run("score", part, line[0], "--output", output, *address)
+        assert done.exit_code == exit_code and output.read_text() == "earlier" and "Traceback" not in done.output
+        return done.stderr
+
+    start = time.monotonic()
+    assert "no Dask scheduler answers at 127.0.0.1:1 (" in said(["--dask", "127.0.0.1:1"])
+    assert time.monotonic() - start < 10
+    assert "no Dask scheduler answers at nowhere:port (" in said(["--dask", "nowhere:port"])
+    assert "give one of them" in said(["--dask", "127.0.0.1:1", "--workers", 2], exit_code=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(crew, "__version__", "0.0.1")
+        assert "has not cfa-lite 0.0.1 but " in said(["--dask", cluster.scheduler_address])
+    with monkeypatch.context() as patch, LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
+        patch.setattr(crew, "_SECONDS_TO_JOIN", 0.5)
+        assert "has no worker. Start some: dask worker " in said(["--dask", empty.scheduler_address])
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "distributed", None)
+        assert "pip install 'cfa-lite[dask]'" in said(["--dask", "127.0.0.1:1"])
