@@ -1,4 +1,4 @@
-"""Is each kernel faster than its NumPy twin, and which block size suits memory_bank.nearest?
+"""Is each kernel faster than its NumPy twin, and which block size suits neighbors.nearest?
 
     python benchmarks/kernels.py
 
@@ -13,7 +13,7 @@ import _common
 import numpy as np
 from scipy import ndimage, sparse
 
-from cfa_lite import _kernels, memory_bank, threads
+from cfa_lite import _kernels, neighbors, threads
 
 PICTURE_SIZES = ((4096, 24), (1024, 40), (256, 112))
 FIT_SIZES = ((65536, 24), (65536, 40), (65536, 112))
@@ -65,10 +65,10 @@ def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) ->
         return near.argmax(0), np.maximum(points_sq - 2 * near.max(0), 0)
 
     def numpy_blocks() -> tuple[np.ndarray, np.ndarray]:
-        # as memory_bank.nearest feeds the kernel: what is searched is still in the cache
+        # as neighbors.nearest feeds the kernel: what is searched is still in the cache
         found, least = np.empty(n, np.intp), np.empty(n, np.float32)
-        for start in range(0, n, memory_bank._BLOCK):
-            part = slice(start, min(start + memory_bank._BLOCK, n))
+        for start in range(0, n, neighbors._BLOCK):
+            part = slice(start, min(start + neighbors._BLOCK, n))
             near = products[:, part] - half_sq[:, None]
             near.argmax(0, out=found[part])
             least[part] = np.maximum(points_sq[part] - 2 * near.max(0), 0)
@@ -77,7 +77,7 @@ def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) ->
     alternatives = {
         "kernel": kernel,
         "NumPy, max and argmax": numpy_whole,
-        f"NumPy, same in blocks of {memory_bank._BLOCK}": numpy_blocks,
+        f"NumPy, same in blocks of {neighbors._BLOCK}": numpy_blocks,
     }
     for name, call in alternatives.items():
         found, least = call()
@@ -89,16 +89,16 @@ def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) ->
 def distances(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     """A level's distances with descriptor and bank folded into one matrix, and described first, then searched."""
     patches, weight, centers = normal(rng, d, n), normal(rng, d, d) / np.float32(d**0.5), normal(rng, N_CENTERS, d)
-    matrices = memory_bank.folded(weight, centers)
+    matrices = neighbors.folded(weight, centers)
 
     def described_first() -> np.ndarray:
-        return np.sqrt(memory_bank.nearest(patches.T @ weight, centers)[1])
+        return np.sqrt(neighbors.nearest(patches.T @ weight, centers)[1])
 
     alternatives = {
-        "folded": lambda: memory_bank.distances(patches, *matrices),
+        "folded": lambda: neighbors.distances(patches, *matrices),
         "described, then nearest": described_first,
         "the product alone, in blocks": lambda: [
-            matrices[0] @ patches[:, part] for part in memory_bank._blocks(n, memory_bank._BLOCK_DISTANCES)
+            matrices[0] @ patches[:, part] for part in neighbors._blocks(n, neighbors._BLOCK_DISTANCES)
         ],
     }
     assert np.allclose(alternatives["folded"](), described_first(), rtol=1e-4, atol=1e-3)
@@ -107,7 +107,7 @@ def distances(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
 
 def add_to_clusters(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     points = normal(rng, n, d)
-    labels, _ = memory_bank.nearest(points, normal(rng, N_CENTERS, d))
+    labels, _ = neighbors.nearest(points, normal(rng, N_CENTERS, d))
 
     def kernel() -> tuple[np.ndarray, np.ndarray]:
         sums, counts = np.zeros((N_CENTERS, d)), np.zeros(N_CENTERS, np.int64)
@@ -185,7 +185,7 @@ def merge_nearest(rng: np.random.Generator, n: int, m: int, d: int, rounds: int,
         return np.maximum(np.sort(np.take_along_axis(all_sq, index, axis=1), axis=1), 0)
 
     alternatives = {
-        "nearest_k": lambda: memory_bank.nearest_k(points, centers, k)[1],
+        "nearest_k": lambda: neighbors.nearest_k(points, centers, k)[1],
         "NumPy, argpartition": partition,
         "the product alone": lambda: points @ centers.T,
     }
@@ -195,7 +195,7 @@ def merge_nearest(rng: np.random.Generator, n: int, m: int, d: int, rounds: int,
 
 def hypersphere_gradient(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     descriptors, centers = normal(rng, n, d), normal(rng, n, d)
-    index, distance_sq = memory_bank.nearest_k(descriptors, centers, 6)
+    index, distance_sq = neighbors.nearest_k(descriptors, centers, 6)
     radius_sq = float(np.median(distance_sq))
     gains = np.array([1e-3, 1e-3])
 
@@ -219,11 +219,11 @@ def hypersphere_gradient(rng: np.random.Generator, n: int, d: int, rounds: int) 
 
 def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     points, centers = normal(rng, n, d), normal(rng, N_CENTERS, d)
-    usual = memory_bank._BLOCK
+    usual = neighbors._BLOCK
 
     def with_blocks_of(size: int) -> None:
-        memory_bank._BLOCK = size
-        memory_bank.nearest(points, centers)
+        neighbors._BLOCK = size
+        neighbors.nearest(points, centers)
 
     in_use = min(usual, n)
     sizes = dict.fromkeys([in_use, *(block for block in BLOCKS if block < n), n])  # the one in use is the first
@@ -235,7 +235,7 @@ def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
     try:
         seconds = _common.interleaved(alternatives, rounds)
     finally:
-        memory_bank._BLOCK = usual
+        neighbors._BLOCK = usual
     _common.print_interleaved(f"product and nearest_of_columns by points a block, {n} x {d}", seconds)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from cfa_lite import cross_fit, descriptor, images, memory_bank, pipeline, threads
+from cfa_lite import cross_fit, descriptor, images, memory_bank, neighbors, pipeline, threads
 from cfa_lite.backbone import Backbone, find_spec
 from cfa_lite.demo import weave
 
@@ -120,7 +120,7 @@ def alternatives(n_centers: int, n_threads: int) -> tuple[dict[str, dict[str, Ru
             centers = memory_bank._seed(points[: max(memory_bank._SEED_POINTS * n_centers, 2048)], n_centers, rng)
             half = points[: len(points) // 2]
             for _ in range(10):
-                centers = memory_bank._means(half, *memory_bank.nearest(half, centers, n_threads), n_centers)
+                centers = memory_bank._means(half, *neighbors.nearest(half, centers, n_threads), n_centers)
         return centers, 10
 
     families = {

@@ -29,7 +29,7 @@ import numpy as np
 import routes
 from PIL import Image
 
-from cfa_lite import images, judgement, load, looks, memory_bank, patches, pipeline, scoring, threads
+from cfa_lite import images, judgement, load, looks, neighbors, patches, pipeline, scoring, threads
 from cfa_lite.backbone import Backbone, find_spec
 from cfa_lite.model import CFA
 
@@ -49,7 +49,7 @@ STAGES: tuple[_common.Watched, ...] = (
     ("network", Backbone, "_run"),
     ("around network", Backbone, "maps"),
     ("pool", patches, "pool"),
-    ("describe, nearest", memory_bank, "distances"),
+    ("describe, nearest", neighbors, "distances"),
     ("around distances", pipeline, "distance_map"),
     ("levels to one map", scoring, "weighted_map"),
     ("background off", scoring, "remove_background"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import descriptor, grids, memory_bank, training
+from . import descriptor, grids, memory_bank, neighbors, training
 from .arguments import LossSettings
 from .level import Level
 
@@ -58,7 +58,7 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
     points = descriptor.describe(patches, start.mean, start.weight)
     n_channels = points.shape[1]
     order = rng.permutation(len(points))
-    _, distance_sq = memory_bank.nearest_k(points[order[:_RADIUS_PATCHES]], centers, N_NEIGHBORS)
+    _, distance_sq = neighbors.nearest_k(points[order[:_RADIUS_PATCHES]], centers, N_NEIGHBORS)
     radius_sq = float(np.median(distance_sq))
     settings = LossSettings(N_NEIGHBORS, N_HARD_NEGATIVES, MARGIN * radius_sq, nu=1.0)
     change = np.eye(n_channels)
@@ -71,7 +71,7 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
         batch = points[order[first : first + BATCH]]
         first += BATCH
         described = batch @ change.astype(np.float32)
-        nearest = memory_bank.nearest_k(described, centers, N_NEIGHBORS + N_HARD_NEGATIVES)
+        nearest = neighbors.nearest_k(described, centers, N_NEIGHBORS + N_HARD_NEGATIVES)
         terms = training.coupled_hypersphere(described, centers, nearest, radius_sq**0.5, settings, len(batch))
         losses.append(terms.attraction + terms.repulsion)
         gradient = (batch.T @ terms.of_descriptors).astype(np.float64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from .presets import PRESETS
+from .presets import PRESETS, resolved
 
 RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
@@ -65,13 +65,14 @@ class PaperSettings(LossSettings):
 
 
 def check(params: Mapping[str, Any]) -> int:
-    """Check all arguments of `CFA`, resolved by their preset; give the number of threads that they mean.
+    """Check all arguments of `CFA`; give the number of threads that they mean.
 
     Raises
     ------
     ValueError
         If one is out of its range; the message names it, its value and the range.
     """
+    params = resolved(params)
     for name, known in (("recipe", RECIPES), ("bank", BANKS), ("atypical", ATYPICAL)):
         if params[name] not in known:
             raise ValueError(f"{name}={params[name]!r}: give one of {', '.join(map(repr, known))}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import memory_bank
+from . import neighbors
 from .area import Area
 from .decision import Limits
 from .images import ValueRange
@@ -61,8 +61,8 @@ class Level:
 
     @cached_property
     def folded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptor and bank as what `memory_bank.distances` multiplies with, made when first asked for."""
-        return memory_bank.folded(self.weight, self.centers)
+        """Descriptor and bank as what `neighbors.distances` multiplies with, made when first asked for."""
+        return neighbors.folded(self.weight, self.centers)
 
 
 @dataclass(frozen=True)

@@ -346,7 +346,7 @@ class CFA:
         given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
                  "group_by": group_by}  # fmt: skip
         params = self.get_params() | {name: value for name, value in given.items() if value is not None}
-        arguments.check(presets.resolved(params))
+        arguments.check(params)
         results = self.score(good)
         for result in results:
             if result.status != "ok":
@@ -498,7 +498,7 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
     params, learnt = persistence.load(path)
     try:
         model = CFA(**params, threads=threads)
-        arguments.check(presets.resolved(model.get_params()))
+        arguments.check(model.get_params())
     except (TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(f"{path} is damaged ({error}). Copy it again, or fit again.") from error
     if backbone is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import coord_linear, decision, memory_bank, patches, scoring, threads, training
+from . import coord_linear, decision, memory_bank, neighbors, patches, scoring, threads, training
 from .area import Area
 from .arguments import PaperSettings
 from .backbone import Backbone
@@ -62,7 +62,7 @@ def raw_map(pooled: Pooled, model: PaperModel, size_px: tuple[int, int], area: A
 def distances_sq(pooled: Pooled, model: PaperModel) -> np.ndarray:
     """Squared distances (n_patches, K) of a picture's patches to their nearest centers."""
     descriptors = coord_linear.describe(pooled, CoordLinear(model.weight, model.bias))
-    return memory_bank.nearest_k(descriptors, model.centers, model.n_neighbors)[1]
+    return neighbors.nearest_k(descriptors, model.centers, model.n_neighbors)[1]
 
 
 def map_of_distances(
@@ -209,7 +209,7 @@ def _step(
     def one(kept: Kept) -> tuple[training.LossTerms, CoordLinear]:
         picture = loaded(kept)
         descriptors = coord_linear.describe(picture, layer)
-        nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+        nearest = neighbors.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
         terms = training.coupled_hypersphere(descriptors, centers, nearest, float(radius[0]), settings, n_patches)
         return terms, coord_linear.gradient(picture, terms.of_descriptors)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import images, memory_bank, patches, scoring, threads, tiles
+from . import images, neighbors, patches, scoring, threads, tiles
 from .area import Area
 from .backbone import Backbone
 from .feature_store import Features
@@ -57,7 +57,7 @@ def distance_map(maps: FeatureMaps, level: Level, counts: np.ndarray | None = No
     grid = maps[level.key.divisor, level.key.output].shape[1:]
     rows = level_patches(maps, level.key)
     counted = rows if counts is None else rows[counts]
-    distance = memory_bank.distances((counted - level.mean).T, *level.folded)
+    distance = neighbors.distances((counted - level.mean).T, *level.folded)
     if counts is None:
         return distance.reshape(grid)
     everywhere = np.full(len(rows), np.float32(np.nan))

@@ -43,7 +43,7 @@ def coupled_hypersphere(
     descriptors : ndarray (n, d)
     centers : ndarray (m, d)
     nearest : (ndarray (n, K + J) int32, ndarray (n, K + J))
-        Index of, and squared distance to, the K + J nearest centers, ascending: memory_bank.nearest_k.
+        Index of, and squared distance to, the K + J nearest centers, ascending: neighbors.nearest_k.
     radius : float
     settings : LossSettings
     n_patches : int

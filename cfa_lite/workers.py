@@ -33,7 +33,7 @@ def iter_score(crew: Crew, model: CFA, paths: Sequence[Path], with_maps: bool) -
     shipped = copy.copy(model)
     shipped.threads = crew.n_threads
     network = model._backbone().spec.path
-    if _is_onnx(model.backbone):  # it may have been found beside the .cfa file
+    if model.backbone is not None and _is_onnx(model.backbone):  # it may have been found beside the .cfa file
         shipped.backbone = crew.path(network)
     h, w = model.training_["largest_px"]
     area_px = h * w * model.scale_**2

@@ -2,13 +2,13 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import _kernels, images, looks, memory_bank, patches
+from cfa_lite import _kernels, images, looks, neighbors, patches
 
 
 @pytest.mark.parametrize("n, k, d", [(1, 1, 1), (3, 2, 5), (40, 17, 8), (1030, 33, 24), (5, 256, 112)])
 def test_nearest_agrees_with_loops(rng, n, k, d):
     points, centers = (rng.standard_normal((m, d)).astype(np.float32) for m in (n, k))
-    index, distance_sq = memory_bank.nearest(points, centers)
+    index, distance_sq = neighbors.nearest(points, centers)
     expected_index, expected_sq = naive.nearest(points, centers)
     np.testing.assert_array_equal(index, expected_index)
     np.testing.assert_allclose(distance_sq, expected_sq, rtol=2e-5, atol=2e-5)
@@ -16,7 +16,7 @@ def test_nearest_agrees_with_loops(rng, n, k, d):
 
 def test_nearest_takes_the_first_of_equals_and_never_goes_below_zero(rng):
     centers = np.repeat(rng.standard_normal((1, 6)).astype(np.float32) * 100, 20, axis=0)
-    index, distance_sq = memory_bank.nearest(centers[:3], centers)
+    index, distance_sq = neighbors.nearest(centers[:3], centers)
     assert index.tolist() == [0, 0, 0]
     assert distance_sq.min() >= 0
     assert distance_sq.max() <= 1e-6 * (centers[0] ** 2).sum()
@@ -24,9 +24,9 @@ def test_nearest_takes_the_first_of_equals_and_never_goes_below_zero(rng):
 
 def test_nan_in_a_point_comes_out_and_leaves_the_others_alone(rng):
     points, centers = (rng.standard_normal((m, 4)).astype(np.float32) for m in (3, 40))
-    clean = memory_bank.nearest(points, centers)[1]
+    clean = neighbors.nearest(points, centers)[1]
     points[1, 2] = np.nan
-    dirty = memory_bank.nearest(points, centers)[1]
+    dirty = neighbors.nearest(points, centers)[1]
     assert np.isnan(dirty[1])
     np.testing.assert_array_equal(dirty[[0, 2]], clean[[0, 2]])
 
@@ -34,8 +34,8 @@ def test_nan_in_a_point_comes_out_and_leaves_the_others_alone(rng):
 def test_permuted_centers_give_the_same_distances(rng):
     points, centers = rng.standard_normal((50, 9)).astype(np.float32), rng.standard_normal((30, 9)).astype(np.float32)
     order = rng.permutation(30)
-    index, distance_sq = memory_bank.nearest(points, centers)
-    index_permuted, distance_sq_permuted = memory_bank.nearest(points, centers[order])
+    index, distance_sq = neighbors.nearest(points, centers)
+    index_permuted, distance_sq_permuted = neighbors.nearest(points, centers[order])
     np.testing.assert_array_equal(order[index_permuted], index)
     np.testing.assert_allclose(distance_sq_permuted, distance_sq, rtol=1e-6)
 
@@ -46,7 +46,7 @@ def test_nearest_is_bit_equal_on_any_number_of_threads(rng, n_threads):
         rng.standard_normal((3000, 40)).astype(np.float32),
         rng.standard_normal((70, 40)).astype(np.float32),
     )
-    for one, many in zip(memory_bank.nearest(points, centers), memory_bank.nearest(points, centers, n_threads)):
+    for one, many in zip(neighbors.nearest(points, centers), neighbors.nearest(points, centers, n_threads)):
         np.testing.assert_array_equal(one, many)
 
 
@@ -68,7 +68,7 @@ def test_pool_agrees_with_loops(rng, shape):
 @pytest.mark.parametrize("n, k, d", [(1, 1, 1), (3, 2, 5), (140, 17, 8), (1030, 33, 24), (129, 256, 112)])
 def test_folded_distances_agree_with_describing_and_searching(rng, n, k, d):
     patches_, weight, centers = (rng.standard_normal(shape).astype(np.float32) for shape in ((d, n), (d, d), (k, d)))
-    found = memory_bank.distances(patches_, *memory_bank.folded(weight, centers))
+    found = neighbors.distances(patches_, *neighbors.folded(weight, centers))
     _, expected_sq = naive.nearest(patches_.T.astype(np.float64) @ weight, centers)
     np.testing.assert_allclose(found, np.sqrt(expected_sq), rtol=1e-4, atol=1e-3)
 
@@ -76,10 +76,10 @@ def test_folded_distances_agree_with_describing_and_searching(rng, n, k, d):
 def test_folded_distances_of_the_centers_themselves_are_0_and_nan_comes_out(rng):
     centers = rng.standard_normal((20, 6)).astype(np.float32) * 100
     points = centers.T.copy()
-    folded = memory_bank.folded(np.eye(6, dtype=np.float32), centers)
-    assert memory_bank.distances(points, *folded).max() <= 1e-3 * np.abs(centers).max()
+    folded = neighbors.folded(np.eye(6, dtype=np.float32), centers)
+    assert neighbors.distances(points, *folded).max() <= 1e-3 * np.abs(centers).max()
     points[2, 3] = np.nan
-    found = memory_bank.distances(points, *folded)
+    found = neighbors.distances(points, *folded)
     assert np.isnan(found).tolist() == [i == 3 for i in range(20)]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfa_lite import coord_linear, memory_bank, patches, scoring, training
+from cfa_lite import coord_linear, memory_bank, neighbors, patches, scoring, training
 from cfa_lite.arguments import PaperSettings
 from cfa_lite.coord_linear import CoordLinear
 from cfa_lite.grids import bilinear_matrix
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
 def hypersphere(descriptors, centers, radius, settings, n_patches):
-    nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+    nearest = neighbors.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
     return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
 
 
@@ -88,14 +88,14 @@ def test_position_mean_bank(dtype):
 
 def test_distances(dtype):
     centers = REFERENCE["centers"].astype(dtype)
-    found = [memory_bank.nearest_k(phi, centers, 6)[1] for phi in descriptors(dtype)]
+    found = [neighbors.nearest_k(phi, centers, 6)[1] for phi in descriptors(dtype)]
     agrees(np.stack(found), REFERENCE["distances_sq_6_batch3"], dtype)
 
 
 def test_score_and_maps(dtype):
     centers = REFERENCE["centers"].astype(dtype)
     for i, phi in enumerate(descriptors(dtype)):
-        score = scoring.certainty_score(memory_bank.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
+        score = scoring.certainty_score(neighbors.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
         agrees(score, REFERENCE["score_batch3"][i], dtype)
         upsampled = bilinear_matrix(8, 32) @ score @ bilinear_matrix(8, 32).T
         agrees(upsampled, REFERENCE["map_upsampled_32"][i], dtype)

@@ -4,7 +4,7 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import coord_linear, memory_bank, scoring, training
+from cfa_lite import coord_linear, memory_bank, neighbors, scoring, training
 from cfa_lite.arguments import PaperSettings
 from cfa_lite.coord_linear import CoordLinear
 
@@ -12,7 +12,7 @@ STEP = 1e-6
 
 
 def hypersphere(descriptors, centers, radius, settings, n_patches):
-    nearest = memory_bank.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
+    nearest = neighbors.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
     return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
 
 
@@ -60,7 +60,7 @@ def test_describe_agrees_with_resizing_first(pooled, layer):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nearest_k_agrees_with_loops(rng, n, m, k, dtype):
     points, centers = (rng.standard_normal((size, 3)).astype(dtype) for size in (n, m))
-    index, distance_sq = memory_bank.nearest_k(points, centers, k)
+    index, distance_sq = neighbors.nearest_k(points, centers, k)
     expected_index, expected_sq = naive.nearest_k(points.astype(np.float64), centers.astype(np.float64), k)
     np.testing.assert_allclose(distance_sq, expected_sq, rtol=1e-4 if dtype == np.float32 else 1e-9, atol=1e-5)
     if dtype == np.float64:
@@ -69,10 +69,10 @@ def test_nearest_k_agrees_with_loops(rng, n, m, k, dtype):
 
 def test_nearest_k_of_equal_centers_takes_the_first_and_any_thread_count_is_bit_equal(rng):
     centers = np.repeat(rng.standard_normal((5, 4)).astype(np.float32), 3, axis=0)
-    index, _ = memory_bank.nearest_k(centers[::3] * np.float32(1), centers, 3)
+    index, _ = neighbors.nearest_k(centers[::3] * np.float32(1), centers, 3)
     np.testing.assert_array_equal(index, np.arange(15).reshape(5, 3))
     points = rng.standard_normal((900, 4)).astype(np.float32)
-    for one, two in zip(memory_bank.nearest_k(points, centers, 4), memory_bank.nearest_k(points, centers, 4, 2)):
+    for one, two in zip(neighbors.nearest_k(points, centers, 4), neighbors.nearest_k(points, centers, 4, 2)):
         np.testing.assert_array_equal(one, two)
 
 
@@ -144,7 +144,7 @@ def test_nothing_is_nan_for_equal_patches_and_equal_centers(dtype):
     terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, PaperSettings(), 20)
     assert np.isfinite(terms.of_descriptors).all()
     assert np.isfinite([terms.attraction, terms.repulsion, terms.of_radius]).all()
-    _, distance_sq = memory_bank.nearest_k(descriptors, descriptors[:9].copy(), 3)
+    _, distance_sq = neighbors.nearest_k(descriptors, descriptors[:9].copy(), 3)
     np.testing.assert_allclose(scoring.certainty_score(distance_sq), 0, atol=1e-2)
 
 
