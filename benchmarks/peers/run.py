@@ -107,7 +107,7 @@ def main() -> None:
     args = parse()
     with tempfile.TemporaryDirectory() as folder:
         work = (args.work or Path(folder)).resolve()
-        work.mkdir(parents=True, exist_ok=True)
+        own(work)
         installed = environments(work, args)
         good, test = pictures(work, args)
         machine(work, args, good, test)
@@ -147,6 +147,15 @@ def parse() -> Any:
         sys.exit("give at least one method to compare with")
     args.methods = [OURS, *(method for method in args.methods if method != OURS)]  # the first is what others are to
     return args
+
+
+def own(work: Path) -> None:
+    """Make the work folder, or see that it is one of ours: what lies in it is deleted and made anew."""
+    mark = work / "of-peers-benchmark"
+    work.mkdir(parents=True, exist_ok=True)
+    if not mark.is_file() and any(work.iterdir()):
+        sys.exit(f"{work} holds what is not of this benchmark; give a new or empty folder")
+    mark.touch()
 
 
 def python_of(work: Path, name: str) -> Path:
