@@ -18,8 +18,8 @@ accuracy  image AUROC / pixel AUROC / AUPRO by the same code for all (cfa_lite.e
           brought to the picture's own size.
 
 PatchCore takes strides 8 and 16, as anomalib's default layers have. PatchCore-ONNX is the same model, exported by
-anomalib and run by onnxruntime alone. PatchCore-4 (``--methods``) takes stride 4 too, as all others do, and hours on
-200 pictures: the time of its coreset grows with the square of their number.
+anomalib and run by onnxruntime alone. PatchCore-4 (``--methods``) takes stride 4 too, as
+all others do; its coreset, whose time grows with the square of the number of pictures, would take an hour or more on 200.
 """
 
 from __future__ import annotations
@@ -271,8 +271,8 @@ def sizes(installed: dict[str, float]) -> None:
         print(f"  {name:15s} {mb:7.0f}  {said[name]}", flush=True)
 
 
-def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[str, dict[str, np.ndarray]]]:
-    """The fitted models, and for each method seconds, whole seconds and peaks; of a peer's beside our fits around it."""
+def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[str, list[dict]]]:
+    """The model of each method, and what is known of each of its fits; of a peer's also seconds of ours around it."""
 
     def fit(method: str) -> dict[str, Any]:
         folder = work / "models" / method
@@ -411,7 +411,7 @@ def ratios(methods: list[str], installed: dict, fits: dict, starts: dict, second
 
 def verdict(name: str, values: np.ndarray, at: tuple[int, int, int], target: str, method: str = "PatchCore") -> None:
     low, median, high = np.percentile(values, at)
-    said = f"{name:30s} {median:7.1f}" + (f" ({low:.1f} to {high:.1f})" if high > low else "")
+    said = f"{name:33s} {median:7.1f}" + (f" ({low:.1f} to {high:.1f})" if high > low else "")
     if method.startswith("PatchCore"):
         said = f"{said:60s} target {TARGETS[target]}: {'met' if median >= TARGETS[target] else 'missed'}"
     print(f"  {said}", flush=True)
