@@ -1,6 +1,6 @@
 """cfa-lite beside what one would take instead: anomalib's PatchCore, PaDiM and Cfa, on the CPU.
 
-    python benchmarks/peers/run.py --work peers_env
+    python benchmarks/peers/run.py --work ../peers_env
 
 Makes two virtual environments in the work folder, one with anomalib and a CPU build of PyTorch, one in which this
 checkout is installed, and keeps them for the next run (``--work``; else all goes into a temporary folder). All methods
