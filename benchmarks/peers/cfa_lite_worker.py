@@ -1,0 +1,59 @@
+"""cfa-lite in a process of its own: ``cfa_lite_worker.py METHOD THREADS``. Started by run.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import _worker
+
+OPTIONS: dict[str, dict[str, Any]] = {"cfa-lite": {}}  # method -> arguments of CFA
+
+
+def open_package() -> dict[str, Any]:
+    from cfa_lite import CFA, load
+
+    options, n_threads = OPTIONS[sys.argv[1]], int(sys.argv[2])
+    loaded: list[CFA] = []
+
+    def fit(good: str, folder: str) -> dict[str, Any]:
+        start = time.perf_counter()
+        model = CFA(seed=0, threads=n_threads, **options).fit(good)
+        seconds = time.perf_counter() - start
+        path = Path(folder) / "part.cfa"
+        model.save(path)
+        return {"seconds": seconds, "model": str(path), "model_mb": path.stat().st_size / 1e6, "network_mb": 0.0}
+
+    def open_model(model: str) -> dict[str, Any]:
+        loaded[:] = [load(model, threads=n_threads)]
+        return {}
+
+    def score(path: str, keep_map: str | None = None) -> dict[str, Any]:
+        start = time.perf_counter()
+        result = loaded[0].score_image(path)
+        seconds = time.perf_counter() - start
+        if result.status == "error":
+            raise SystemExit(f"{path}: {result.message}")
+        if keep_map:
+            import numpy as np
+
+            np.save(keep_map, result.full_map())
+        return {"seconds": seconds, "score": result.score}
+
+    def features(path: str, keep: str) -> dict[str, Any]:
+        import numpy as np
+
+        from cfa_lite import images
+        from cfa_lite.backbone import Backbone, find_spec
+
+        bands = images.read(path)
+        np.savez(keep, *Backbone(find_spec("lite0")).maps(images.to_pixels(bands, bands[0].size[::-1])))
+        return {}
+
+    return {"fit": fit, "open": open_model, "score": score, "features": features}
+
+
+if __name__ == "__main__":
+    _worker.serve("cfa-lite", ("numpy", "numba", "onnxruntime", "pillow"), open_package)

