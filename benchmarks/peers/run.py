@@ -48,6 +48,7 @@ from cfa_lite import demo, known, threads  # noqa: E402
 from cfa_lite.evaluation import PixelMeasures  # noqa: E402
 
 CHECKOUT = HERE.parents[1]
+PACKAGED = ("cfa_lite", "models", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 ANOMALIB = "anomalib==2.7.0"
 TORCH = ("torch==2.13.0", "torchvision==0.28.0")
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyPI has only CUDA builds for Linux on x86_64
@@ -69,8 +70,7 @@ class Worker:
     def __init__(self, work: Path, method: str, n_threads: int):
         package = OURS if method == OURS else "anomalib"
         self.log = work / f"{method}-{n_threads}.log"
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"OMP_NUM_THREADS": str(n_threads), "HF_HUB_OFFLINE": "1"}
+        environment = clean_environment() | {"OMP_NUM_THREADS": str(n_threads), "HF_HUB_OFFLINE": "1"}
         self._start = time.perf_counter()
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
@@ -175,7 +175,7 @@ def environments(work: Path, args: Any) -> dict[str, float]:
     if args.plain:
         plans["anomalib-plain"] = [[ANOMALIB]]
     shutil.rmtree(work / OURS, ignore_errors=True)
-    plans[OURS] = [[str(CHECKOUT)]]
+    plans[OURS] = [[str(copy_of_checkout(work))]]
     installed = {}
     for name, steps in plans.items():
         counted = work / name / "installed_mb"  # written last, so it also says that all is there
@@ -194,9 +194,28 @@ def environments(work: Path, args: Any) -> dict[str, float]:
     return installed
 
 
+def copy_of_checkout(work: Path) -> Path:
+    """What the package is built from: a copy, since building leaves files behind and takes up those of earlier builds."""
+    copy = work / "checkout"
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in PACKAGED:
+        path = CHECKOUT / name
+        if path.is_dir():
+            shutil.copytree(path, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            copy.mkdir(exist_ok=True)
+            shutil.copy(path, copy)
+    return copy
+
+
+def clean_environment() -> dict[str, str]:
+    """Environment variables without PYTHONPATH, which could name a checkout."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def pip(work: Path, name: str, what: list[str]) -> None:
     command = [str(python_of(work, name)), "-m", "pip", "install", "--quiet", *what]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-3000:]}")
 
