@@ -102,7 +102,8 @@ class CFA:
     certainty : bool
         Whether the distance to the nearest center is weighted by softmin, as published.
     threads : int or None
-        Threads for everything; None for every core this process may use. Results do not depend on it.
+        Threads for everything; None for every core this process may use, of four or more all but one. Results do not
+        depend on it.
     max_memory : float
         Megabytes of features that `fit` holds in memory; more go to a temporary file. Results do not depend
         on it.

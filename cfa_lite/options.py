@@ -50,7 +50,10 @@ class RangeType(click.ParamType):
 PATH = click.Path(path_type=Path)
 EXIT_FAILED, EXIT_ANOMALY, EXIT_STOPPED = 1, 3, 130
 threads = click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="Threads for everything. Default: all cores."
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads for everything. Default: all cores, of four or more all but one.",
 )
 workers = click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share out --threads."

@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 _LOOK_AHEAD = 2  # tasks a thread that may be finished or waiting beyond the one asked for
 
+_SPARES_ONE = 4  # cores
+
 _lock = threading.Lock()
 _n_inside = 0
 _libraries: list[LibController] | None = None
@@ -36,7 +38,9 @@ def available_cores() -> int:
 
 
 def resolve(threads: int | None) -> int:
-    """Number of threads to use: `threads`, or every available core for None.
+    """Number of threads to use: `threads`; for None every available core, of four or more all but one.
+
+    So a computer stays usable. Of two or three cores one is half or a third of the speed: too much to leave idle.
 
     Raises
     ------
@@ -44,7 +48,8 @@ def resolve(threads: int | None) -> int:
         If `threads` is not a whole number of at least 1.
     """
     if threads is None:
-        return available_cores()
+        n = available_cores()
+        return n - (n >= _SPARES_ONE)
     if isinstance(threads, bool) or int(threads) != threads or threads < 1:
         raise ValueError(f"threads={threads!r}: give a whole number of at least 1, or None for every core")
     return int(threads)

@@ -54,6 +54,13 @@ def test_ordered_map_raises_at_the_place_of_the_error():
         next(results)
 
 
+@pytest.mark.parametrize("cores, used", [(1, 1), (2, 2), (3, 3), (4, 3), (16, 15)])
+def test_the_default_leaves_a_computer_usable(monkeypatch, cores, used):
+    monkeypatch.setattr(threads, "available_cores", lambda: cores)
+    assert threads.resolve(None) == used
+    assert threads.resolve(cores) == cores
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True])
 def test_wrong_number_of_threads_is_named(wrong):
     with pytest.raises(ValueError, match="threads="):
