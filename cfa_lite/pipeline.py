@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import images, neighbors, patches, scoring, threads, tiles
+from . import images, neighbors, patches, scoring, tiles
 from .area import Area
 from .backbone import Backbone
 from .feature_store import Features
@@ -96,14 +96,12 @@ def distance_maps(
     area: Area | None,
     size_px: tuple[int, int],
     tile: tuple[slice, slice] | None = None,
-    n_threads: int = 1,
 ) -> dict[LevelKey, np.ndarray]:
-    """Distance map of every level, of a picture of a working size or of a tile of it."""
+    """Distance map of every level, of a picture of a working size or of a tile of it.
 
-    def one(level: Level) -> np.ndarray:
-        return distance_map(maps, level, counts_of(maps, level.key, area, size_px, tile))
-
-    return dict(zip((level.key for level in levels), threads.ordered_map(one, levels, n_threads)))
+    On one thread: shared between two they took longer (DESIGN.md, one BLAS thread).
+    """
+    return {lv.key: distance_map(maps, lv, counts_of(maps, lv.key, area, size_px, tile)) for lv in levels}
 
 
 def combine(
@@ -199,7 +197,7 @@ def raw_map(
 
     def work(tile: tuple[slice, slice]) -> dict[LevelKey, np.ndarray]:
         maps = _maps_of_tile(pixels, tile, backbone, n_threads)
-        return distance_maps(maps, levels, area, size_px, tile, n_threads)
+        return distance_maps(maps, levels, area, size_px, tile)
 
     distances = {key: neutral(d) for key, d in tiles.stitched(size_px, unit_px(backbone), work).items()}
     return combine(distances, levels, finish, background, size_px, area)
