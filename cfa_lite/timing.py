@@ -62,13 +62,11 @@ def compared(model: CFA, pictures: Sequence[Path], n_threads: Sequence[int]) -> 
 
     A recipe whose size is published has no presets.
     """
-    others = [] if model.recipe == "paper" else [speed for speed in PRESETS if speed != model.speed]
-    models = {speed: model if speed == model.speed else stand_in(model, speed) for speed in PRESETS
-              if speed == model.speed or speed in others}  # fmt: skip
+    speeds = [speed for speed in PRESETS if speed == model.speed or model.recipe != "paper"]
+    models = {speed: model if speed == model.speed else stand_in(model, speed) for speed in speeds}
     ways = [(speed, n, False) for speed in models for n in n_threads]
     ways += [(speed, n, True) for speed in models for n in n_threads if n > 1]
     taken: dict[tuple[str, int, bool], list[float]] = {way: [] for way in ways}
-    found = list(pictures)
     start = time.perf_counter()
     before = model.threads
     try:
@@ -76,7 +74,7 @@ def compared(model: CFA, pictures: Sequence[Path], n_threads: Sequence[int]) -> 
             for speed, n, at_once in ways:
                 one = models[speed]
                 one.threads = n
-                some = [found[(done + i) % len(found)] for i in range(_AT_ONCE * n if at_once else 1)]
+                some = [pictures[(done + i) % len(pictures)] for i in range(_AT_ONCE * n if at_once else 1)]
                 began = time.perf_counter()
                 for _ in one.iter_score(some) if at_once else [one.score_image(some[0])]:
                     pass
