@@ -28,7 +28,7 @@ def test_wrong_presets_are_named(small_pictures, params, words):
 
 @pytest.mark.parametrize("speed", list(PRESETS))
 def test_a_model_keeps_its_preset_and_what_it_stood_for(small_pictures, tmp_path, speed):
-    model = CFA(speed=speed, threads=1).fit(small_pictures)
+    model = CFA("none", speed=speed, threads=1).fit(small_pictures)
     assert model.backbone is None and model.get_params()["speed"] == speed
     model.save(tmp_path / "part.cfa")
     again = load(tmp_path / "part.cfa", threads=1)

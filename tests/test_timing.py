@@ -16,9 +16,9 @@ def short(monkeypatch):
 
 
 def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_pictures):
-    model = CFA(n_centers=32, threads=1).fit(small_pictures)
+    model = CFA("none", n_centers=32, threads=1).fit(small_pictures)
     stand_in = timing.stand_in(model, "fast")
-    fitted = CFA(n_centers=32, speed="fast", threads=1).fit(small_pictures)
+    fitted = CFA("none", n_centers=32, speed="fast", threads=1).fit(small_pictures)
     assert stand_in.scale_ == pytest.approx(fitted.scale_)
     assert stand_in._backbone().spec.name == "lite0-int8"
     found, expected = ({lv.key: (lv.weight.shape, lv.centers.shape) for lv in m.levels_} for m in (stand_in, fitted))
@@ -29,7 +29,7 @@ def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_pictures):
 
 
 def test_what_was_given_by_hand_stands(small_pictures):
-    model = CFA(n_centers=16, size=128, backbone="lite2", threads=1).fit(small_pictures[:6])
+    model = CFA("none", n_centers=16, size=128, backbone="lite2", threads=1).fit(small_pictures[:6])
     stand_in = timing.stand_in(model, "fast")
     assert stand_in.scale_ == model.scale_
     assert stand_in._backbone().spec.name == "lite2"
