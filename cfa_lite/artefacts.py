@@ -32,8 +32,11 @@ def make_folder(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def write_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG or TIFF, by the ending of `path`, whole or not at all; folders are made as needed.
+def write_image(image: Image.Image, path: Path, below: Path | None = None) -> None:
+    """Write a PNG or TIFF, by the ending of `path`, whole or not at all.
+
+    Folders are made as needed; if `below` is given, only those in it. Were one that was deleted while a run goes on
+    made again, pictures whose rows are there would be missing without a word.
 
     Raises
     ------
@@ -41,7 +44,13 @@ def write_image(image: Image.Image, path: Path) -> None:
         If it cannot be written.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if below is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = below
+            for part in path.parent.relative_to(below).parts:
+                folder /= part
+                folder.mkdir(exist_ok=True)
         with files.whole_file(path) as file:
             image.save(file, "PNG" if path.suffix == ".png" else "TIFF")
 
@@ -58,15 +67,15 @@ def write_text(text: str, path: str | os.PathLike) -> None:
         file.write(text.encode())
 
 
-def write_map(result: ScoreResult, path: Path) -> None:
+def write_map(result: ScoreResult, path: Path, below: Path | None = None) -> None:
     """Write a picture's map at the picture's own size: 32-bit float TIFF, 1.0 is the limit."""
-    write_image(Image.fromarray(result.full_map()), path)
+    write_image(Image.fromarray(result.full_map()), path, below)
 
 
-def write_mask(result: ScoreResult, path: Path) -> None:
+def write_mask(result: ScoreResult, path: Path, below: Path | None = None) -> None:
     """Write where a picture's regions are, at the picture's own size: 8-bit PNG, 255 inside and 0 outside."""
     h, w = result.picture_size_px
-    write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path)
+    write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path, below)
 
 
 def output_names(pictures: Sequence[PictureFile]) -> list[Path]:

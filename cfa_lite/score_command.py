@@ -158,15 +158,14 @@ def _say(text: str) -> None:
 def _write_pictures(picture: PictureFile, name: Path, result: ScoreResult, folders: dict[str, Path | None]) -> None:
     from . import artefacts, report
 
-    for folder in filter(None, folders.values()):
-        with artefacts.writing(folder):
-            folder.stat()  # were it made again, pictures whose rows are there would be missing without a word
     if folders["maps"]:
-        artefacts.write_map(result, folders["maps"] / f"{name}.tiff")
+        artefacts.write_map(result, folders["maps"] / f"{name}.tiff", folders["maps"])
     if folders["masks"]:
-        artefacts.write_mask(result, folders["masks"] / f"{name}.png")
+        artefacts.write_mask(result, folders["masks"] / f"{name}.png", folders["masks"])
     if folders["overlays"]:
-        artefacts.write_image(report.overlay(picture.path, result), folders["overlays"] / f"{name}.png")
+        artefacts.write_image(
+            report.overlay(picture.path, result), folders["overlays"] / f"{name}.png", folders["overlays"]
+        )
 
 
 def _without_outputs(found: list[PictureFile], inputs: tuple[Path, ...], folders: list[Path]) -> list[PictureFile]:

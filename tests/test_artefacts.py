@@ -133,3 +133,13 @@ def test_overlay_is_untouched_where_nothing_is_found():
     grey = np.full((128, 200), 77, np.uint8)
     image = np.asarray(report.overlay(grey, result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)))
     assert (image == 77).all(axis=2).sum() >= 2 * 320 * 205 * 0.98
+
+
+def test_a_deleted_folder_is_not_made_again(tmp_path):
+    gone = tmp_path / "gone"
+    for path in (gone / "a.png", gone / "sub" / "a.png"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            artefacts.write_image(Image.new("L", (4, 4)), path, gone)
+    assert not gone.exists()
+    artefacts.write_image(Image.new("L", (4, 4)), tmp_path / "b" / "c" / "a.png", tmp_path)
+    assert (tmp_path / "b" / "c" / "a.png").is_file()
