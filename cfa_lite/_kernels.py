@@ -178,7 +178,6 @@ def look(pixels, found):
     value, and how far apart from the second any is at most, added up over a column.
     """
     _, h, w = pixels.shape
-    total = down = right = np.float32(0)
     lows, highs, apart = pixels[1, 0].copy(), pixels[1, 0].copy(), np.zeros(w, pixels.dtype)
     sums = np.zeros(3)
     for y in range(h):

@@ -231,4 +231,4 @@ def _weighted(cross: CrossFit, fitted: Fitted, distances: Distances, ingredients
 
 def _all_alike(maps: list[FeatureMaps]) -> bool:
     first = maps[0]
-    return all(np.array_equal(np.asarray(m[key]), np.asarray(first[key])) for m in maps[1:] for key in first)
+    return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)

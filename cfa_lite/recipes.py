@@ -76,13 +76,27 @@ def learn(
     if params["recipe"] == "paper":
         pooled = read_for_paper(given, network, store, n_threads, progress, sight)
         found = _learn_paper(params, promise, pooled, network.spec.sha256, n_threads, progress)
-        found.learnt.training["network"] = network.spec.seen()
-        return found
+    else:
+        found = _learn_levels(params, promise, given, network, store, n_threads, progress, sight)
+    found.learnt.training["network"] = network.spec.seen()
+    return found
+
+
+def _learn_levels(
+    params: Mapping[str, Any],
+    promise: Promise,
+    given: list[ImageLike],
+    network: Backbone,
+    store: FeatureStore,
+    n_threads: int,
+    progress: Progress,
+    sight: Sight,
+) -> Fit:
     ingredients = fitting.NO_ADAPTATION
     if params["recipe"] == "adapted":
         ingredients = fitting.Ingredients(without_atypical=params["atypical"] != "keep")
     good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, sight)
-    found = fitting.learn(
+    return fitting.learn(
         good,
         network.spec.sha256,
         n_centers=params["n_centers"],
@@ -94,8 +108,6 @@ def learn(
         n_threads=n_threads,
         progress=progress,
     )
-    found.learnt.training["network"] = network.spec.seen()
-    return found
 
 
 def read(

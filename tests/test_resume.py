@@ -21,13 +21,17 @@ from cfa_lite.rows import Rows, header, row, take_up
 N_COPIES = 12  # of 16 pictures: a run of some seconds
 
 
-@pytest.fixture(scope="module")
-def many(line, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("many")
-    for i in range(N_COPIES):
+def copies(line, folder, n):
+    """A folder with `n` links to each picture of a line."""
+    for i in range(n):
         for path in line:
             os.link(path, folder / f"{i:02d}_{path.name}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def many(line, tmp_path_factory):
+    return copies(line, tmp_path_factory.mktemp("many"), N_COPIES)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 from test_cli import run
-from test_resume import rows_of, wait_for
+from test_resume import copies, rows_of, wait_for
 
 from cfa_lite import WorkerError, crew, workers
 
@@ -24,11 +24,7 @@ N_COPIES = 6  # of 16 pictures: two workers have a second or two to be killed in
 
 @pytest.fixture(scope="module")
 def many(line, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("many")
-    for i in range(N_COPIES):
-        for path in line:
-            os.link(path, folder / f"{i}_{path.name}")
-    return folder
+    return copies(line, tmp_path_factory.mktemp("many"), N_COPIES)
 
 
 @pytest.fixture(scope="module")
