@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
@@ -40,9 +40,9 @@ setup(
         "joblib>=1.4",
     ],
     extras_require={"dask": DASK, "test": ["pytest>=8", "hypothesis>=6", "psutil>=5.9", *DASK]},
-    packages=["cfa_lite", "cfa_lite.models"],
+    packages=[*find_packages(include=["cfa_lite", "cfa_lite.*"]), "cfa_lite.models"],
     package_dir={"cfa_lite": "cfa_lite", "cfa_lite.models": "models"},
     package_data={"cfa_lite": ["py.typed"], "cfa_lite.models": ["manifest.json", "README.md", "*/*.onnx"]},
-    entry_points={"console_scripts": ["cfa-lite=cfa_lite.cli:main"]},
+    entry_points={"console_scripts": ["cfa-lite=cfa_lite.commands.main:main"]},
     cmdclass={"build_py": BuildWithoutMakers},
 )

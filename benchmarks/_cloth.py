@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cfa_lite import CFA, demo, threads
+from cfa_lite import CFA, threads
+from cfa_lite.demo import cloth
 
 _PIECE_PX = 1024  # wider cloth is made of pieces side by side: the demo draws no wider ones
 _GOOD, _LINE = 0, 2  # seeds
@@ -48,10 +49,10 @@ def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, wit
     def one(place: int) -> Path:
         rng = np.random.default_rng([seed, place])
         n_pieces = -(-size_px[1] // _PIECE_PX)
-        pieces = [demo.weave(rng, (size_px[0], size_px[1] // n_pieces)) for _ in range(n_pieces)]
+        pieces = [cloth.weave(rng, (size_px[0], size_px[1] // n_pieces)) for _ in range(n_pieces)]
         if with_defects and place % 2:
-            defect = demo.DEFECTS[place // 2 % len(demo.DEFECTS)]
-            pieces[0], _ = demo.weave_with_defect(rng, defect, (size_px[0], size_px[1] // n_pieces))
+            defect = cloth.DEFECTS[place // 2 % len(cloth.DEFECTS)]
+            pieces[0], _ = cloth.weave_with_defect(rng, defect, (size_px[0], size_px[1] // n_pieces))
         path = folder / f"{place:04d}.png"
         Image.fromarray(np.concatenate(pieces, axis=1)).save(path)
         return path

@@ -15,10 +15,14 @@ import _common
 import _sets
 import numpy as np
 
-from cfa_lite import fitting, images, pipeline, recipes, scoring, threads
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.feature_store import FeatureStore
-from cfa_lite.level import Finish
+from cfa_lite import threads
+from cfa_lite.features import images
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.features.feature_cache import FeatureStore
+from cfa_lite.fitted import Finish
+from cfa_lite.inference import scorer
+from cfa_lite.method import anomaly_map
+from cfa_lite.training import fit, recipes
 
 BACKGROUND = 0.25
 
@@ -44,7 +48,7 @@ def pooled_map(levels, finish):  # unpooled levels have no weight in the score
     return [lv for lv in levels if lv.key.pooled], finish
 
 
-NONE = Finish(scoring.SMOOTHING_SHARE)
+NONE = Finish(anomaly_map.SMOOTHING_SHARE)
 NOT_BROUGHT = ("none", "map not brought to the score")
 # name: (descriptors trained, change of levels and finish, share of the background removed)
 ROWS = {
@@ -55,7 +59,7 @@ ROWS = {
     "no position means": (True, lambda levels, finish: (levels, replace(finish, position_mean=None)), BACKGROUND),
     "map smoothed as the score": (
         True,
-        lambda levels, finish: (levels, replace(finish, map_smoothing=scoring.SMOOTHING_SHARE)),
+        lambda levels, finish: (levels, replace(finish, map_smoothing=anomaly_map.SMOOTHING_SHARE)),
         BACKGROUND,
     ),
     "map not brought to the score": (True, lambda levels, finish: (levels, finish), BACKGROUND),
@@ -80,9 +84,9 @@ class Ablation:
         good = recipes.read(self.given, self.network, self.store, seed, True, self.n_threads, quiet)
         found = {}
         for trained in (True, False):
-            learnt = fitting.learn(
+            learnt = fit.learn(
                 good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
-                ingredients=fitting.Ingredients(without_atypical=False, trained=trained), promise=fitting.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
+                ingredients=fit.Ingredients(without_atypical=False, trained=trained), promise=fit.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
             ).learnt  # fmt: skip
             rows = {name: row[1:] for name, row in ROWS.items() if row[0] == trained}
             found |= self.measure(learnt, rows)
@@ -95,16 +99,16 @@ class Ablation:
         def one(path):
             bands = images.read(path)
             w, h = bands[0].size
-            size_px = images.working_size((h, w), learnt.scale, pipeline.unit_px(self.network))
-            maps = pipeline.maps_of_pixels(images.to_pixels(bands, size_px), self.network)
-            distances = pipeline.distance_maps(maps, learnt.levels, None, size_px)
+            size_px = images.working_size((h, w), learnt.scale, scorer.unit_px(self.network))
+            maps = scorer.maps_of_pixels(images.to_pixels(bands, size_px), self.network)
+            distances = scorer.distance_maps(maps, learnt.levels, None, size_px)
 
             def answer(name, how):
                 if name not in NOT_BROUGHT:
-                    raw = pipeline.combine(distances, *how, size_px)
+                    raw = scorer.combine(distances, *how, size_px)
                     return float(raw.max()), raw
-                score = pipeline.score_map(distances, *how, size_px).max()
-                return float(score), pipeline.shown_map(distances, *how, size_px)
+                score = scorer.score_map(distances, *how, size_px).max()
+                return float(score), scorer.shown_map(distances, *how, size_px)
 
             answers = [answer(name, how) for name, how in changed.items()]
             return [(score, self.test.shrunk(shown, (h, w))) for score, shown in answers]

@@ -21,18 +21,10 @@ import _cloth
 import _common
 import numpy as np
 
-from cfa_lite import (
-    CFA,
-    adaptation,
-    cross_fit,
-    decision,
-    duplicates,
-    feature_store,
-    finishing,
-    fitting,
-    images,
-    threads,
-)
+from cfa_lite import CFA, threads
+from cfa_lite.features import feature_cache, images
+from cfa_lite.method import limits
+from cfa_lite.training import adaptation, cross_fit, fit, held_out, near_duplicates
 
 SIZE_PX = (256, 256)
 
@@ -49,15 +41,15 @@ TASKS: dict[str, Callable[[Any], str]] = {
 # What one thread does alone, or beside those tasks.
 ALONE: tuple[_common.Watched, ...] = (
     ("sizes of pictures", images, "size_of"),
-    ("features put away", feature_store.FeatureStore, "keep"),
-    ("near-duplicates", duplicates, "find"),
-    ("all alike", fitting, "_all_alike"),
+    ("features put away", feature_cache.FeatureStore, "keep"),
+    ("near-duplicates", near_duplicates, "find"),
+    ("all alike", fit, "_all_alike"),
     ("values of a level", cross_fit.CrossFit, "values"),
     ("how rare defects are", adaptation, "rareness"),
-    ("far out", decision, "far_out"),
-    ("maps of those left out", fitting, "_left_out"),
-    ("maps of the most unlike", finishing.Finishing, "held_back"),
-    ("limits", decision, "limits"),
+    ("far out", limits, "far_out"),
+    ("maps of those left out", fit, "_left_out"),
+    ("maps of the most unlike", held_out.Finishing, "held_back"),
+    ("limits", limits, "limits"),
 )
 
 

@@ -24,9 +24,9 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from cfa_lite import CFA
-from cfa_lite.backbone import find_spec, models_folder
-from cfa_lite.demo import weave
-from cfa_lite.runtime import onnxruntime
+from cfa_lite.demo.cloth import weave
+from cfa_lite.features.backbone import find_spec, models_folder
+from cfa_lite.features.runtime import onnxruntime
 
 sys.path.insert(0, str(models_folder()))
 import quantise

@@ -13,7 +13,8 @@ import _common
 import numpy as np
 from scipy import ndimage, sparse
 
-from cfa_lite import _kernels, neighbors, threads
+from cfa_lite import threads
+from cfa_lite.method import _kernels, neighbors
 
 PICTURE_SIZES = ((4096, 24), (1024, 40), (256, 112))
 FIT_SIZES = ((65536, 24), (65536, 40), (65536, 112))

@@ -20,9 +20,13 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from cfa_lite import cross_fit, descriptor, images, memory_bank, neighbors, pipeline, threads
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.demo import weave
+from cfa_lite import threads
+from cfa_lite.demo.cloth import weave
+from cfa_lite.features import images
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.inference import scorer
+from cfa_lite.method import memory_bank, neighbors, whitening
+from cfa_lite.training import cross_fit
 
 SHRINKAGE = 0.1
 SIZE_PX = (256, 256)
@@ -54,17 +58,17 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
     """Descriptors (n, d) float32 of the pooled levels of the full scale, as fit makes them."""
     network = Backbone(find_spec("lite0"))
 
-    def one(i: int) -> pipeline.FeatureMaps:
-        return pipeline.maps_of_pixels(
+    def one(i: int) -> scorer.FeatureMaps:
+        return scorer.maps_of_pixels(
             images.to_pixels(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX), network
         )
 
     maps = list(threads.ordered_map(one, range(n_pictures), n_threads))
-    keys = [key for key in pipeline.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
+    keys = [key for key in scorer.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
     made = []
     for rows, _ in cross_fit.sample(maps, keys, None, 0, n_threads).values():
         rows = np.random.default_rng(0).permutation(rows)[:n_points]
-        made.append(descriptor.describe(rows, *descriptor.shrunk_whitening(rows, SHRINKAGE)))
+        made.append(whitening.describe(rows, *whitening.shrunk_whitening(rows, SHRINKAGE)))
     return made
 
 

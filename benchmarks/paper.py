@@ -15,10 +15,13 @@ import _common
 import _sets
 import numpy as np
 
-from cfa_lite import images, paper, recipes, threads
-from cfa_lite.arguments import PaperSettings
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.feature_store import FeatureStore
+from cfa_lite import threads
+from cfa_lite.features import images
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.features.feature_cache import FeatureStore
+from cfa_lite.parameters import PaperSettings
+from cfa_lite.published import training
+from cfa_lite.training import recipes
 
 EPOCHS = (1, 2, 5, 10, 20, 30)
 
@@ -29,16 +32,16 @@ class PaperSet(_sets.TestSet):
     def __init__(self, root, network, size_px, n_threads, evaluate):
         super().__init__(root, evaluate)
         self.size_px, self.n_threads = size_px, n_threads
-        read = lambda p: paper.pooled_maps(images.to_pixels(images.read(p), size_px), network)  # noqa: E731
+        read = lambda p: training.pooled_maps(images.to_pixels(images.read(p), size_px), network)  # noqa: E731
         self.pooled = list(threads.ordered_map(read, self.paths, n_threads))
 
     def measure(self, model):
         """Measures (certainty off / on, measure); both share the distances."""
 
         def one(pooled):
-            distance_sq = paper.distances_sq(pooled, model)
+            distance_sq = training.distances_sq(pooled, model)
             raw = [
-                paper.map_of_distances(distance_sq, pooled[0].shape[1:], certainty, self.size_px)
+                training.map_of_distances(distance_sq, pooled[0].shape[1:], certainty, self.size_px)
                 for certainty in (False, True)
             ]
             return [(float(r.max()), self.shrunk(r)) for r in raw]
@@ -72,7 +75,7 @@ def run(root, network, bank, seed, args, evaluate):
         progress=lambda *a: None,
         after_epoch=after_epoch,
     )
-    fit = paper.learn(good.kept, size_px, settings, **options)
+    fit = training.learn(good.kept, size_px, settings, **options)
     last = fit.report[-1]
     print(f"<!-- {root.name} {bank} seed {seed}: {time.perf_counter() - start:.0f} s; active attraction and repulsion"
           f" {fit.report[0]['active_attraction']:.3f} {fit.report[0]['active_repulsion']:.3f} after 1 epoch,"

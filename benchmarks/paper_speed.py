@@ -14,10 +14,13 @@ import time
 import _common
 import numpy as np
 
-from cfa_lite import demo, paper, recipes, threads
-from cfa_lite.arguments import PaperSettings
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.feature_store import FeatureStore
+from cfa_lite import threads
+from cfa_lite.demo import cloth
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.features.feature_cache import FeatureStore
+from cfa_lite.parameters import PaperSettings
+from cfa_lite.published import training
+from cfa_lite.training import recipes
 
 AUTHORS_SECONDS_A_BATCH = 0.99
 
@@ -29,14 +32,14 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     _common.print_machine(args.threads)
-    pictures = [demo.weave(np.random.default_rng([0, i]), (224, 224)) for i in range(args.pictures)]
+    pictures = [cloth.weave(np.random.default_rng([0, i]), (224, 224)) for i in range(args.pictures)]
     with threads.serial_blas():
         start = time.perf_counter()
         good = recipes.read_for_paper(
             pictures, Backbone(find_spec("lite0")), FeatureStore(1000), args.threads, lambda *a: None
         )
         read_s = time.perf_counter() - start
-        fit = paper.learn(
+        fit = training.learn(
             good.kept,
             good.working_sizes_px[0],
             PaperSettings(epochs=args.epochs),

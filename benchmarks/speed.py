@@ -29,9 +29,12 @@ import numpy as np
 import routes
 from PIL import Image
 
-from cfa_lite import images, judgement, load, looks, neighbors, patches, pipeline, scoring, threads
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.model import CFA
+from cfa_lite import load, threads
+from cfa_lite.estimator import CFA
+from cfa_lite.features import image_checks, images, patches
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.inference import inspection, scorer
+from cfa_lite.method import anomaly_map, neighbors
 
 PARTS = ("score", "batch", "routes", "cold", "memory", "fit", "many")
 N_GOOD, N_MANY = 200, 2000  # to fit on
@@ -44,21 +47,21 @@ WHOLE = "score_image"
 STAGES: tuple[_common.Watched, ...] = (
     ("read the file", images, "read"),
     ("resize, to float", images, "to_pixels"),
-    ("look", looks, "of"),
+    ("look", image_checks, "of"),
     ("halve", images, "halve"),
     ("network", Backbone, "_run"),
     ("around network", Backbone, "maps"),
     ("pool", patches, "pool"),
     ("describe, nearest", neighbors, "distances"),
-    ("around distances", pipeline, "distance_map"),
-    ("levels to one map", scoring, "weighted_map"),
-    ("background off", scoring, "remove_background"),
-    ("position means off", scoring, "remove_position_mean"),
-    ("map to score", scoring, "to_score"),
-    ("around combine", pipeline, "combine"),
-    ("judge", judgement, "judge"),
+    ("around distances", scorer, "distance_map"),
+    ("levels to one map", anomaly_map, "weighted_map"),
+    ("background off", anomaly_map, "remove_background"),
+    ("position means off", anomaly_map, "remove_position_mean"),
+    ("map to score", anomaly_map, "to_score"),
+    ("around combine", scorer, "combine"),
+    ("judge", inspection, "judge"),
     ("hold BLAS", threads, "serial_blas"),
-    ("around examine", judgement, "examine"),
+    ("around examine", inspection, "examine"),
 )
 
 

@@ -14,7 +14,7 @@ from ._version import __version__
 from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFittedError, OutputError, WorkerError
 
 if TYPE_CHECKING:
-    from .model import CFA, load
+    from .estimator import CFA, load
     from .results import ScoreResult
 
 __all__ = [
@@ -26,9 +26,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import what needs NumPy, Numba and onnxruntime on first use, so that ``--help`` answers at once."""
     if name in ("CFA", "load"):
-        from . import model
+        from . import estimator
 
-        return getattr(model, name)
+        return getattr(estimator, name)
     if name == "ScoreResult":
         from .results import ScoreResult
 

@@ -31,9 +31,9 @@ from scipy import ndimage
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is not installed
 
-from cfa_lite.demo import DEFECTS, weave, weave_with_defect  # noqa: E402
-from cfa_lite.images import halve  # noqa: E402
-from cfa_lite.runtime import onnxruntime  # noqa: E402
+from cfa_lite.demo.cloth import DEFECTS, weave, weave_with_defect  # noqa: E402
+from cfa_lite.features.images import halve  # noqa: E402
+from cfa_lite.features.runtime import onnxruntime  # noqa: E402
 
 SOURCE, NAME = "lite0", "lite0-int8"
 SIDE_PX = 256

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cfa_lite import CFA
-from cfa_lite.demo import make_demo
+from cfa_lite.demo.cloth import make_demo
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 
-from cfa_lite import archive
+from cfa_lite.storage import archive
 
 
 def of_archive(whole, rng):

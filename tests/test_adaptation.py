@@ -3,10 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cfa_lite import CFA, adaptation, descriptor, fitting, load, memory_bank, pipeline, recipes
-from cfa_lite.finishing import Finishing
-from cfa_lite.good_pictures import GoodPictures
-from cfa_lite.level import Level, LevelKey
+from cfa_lite import CFA, load
+from cfa_lite.fitted import Level, LevelKey
+from cfa_lite.inference import scorer
+from cfa_lite.method import memory_bank, whitening
+from cfa_lite.training import adaptation, fit, recipes
+from cfa_lite.training.held_out import Finishing
+from cfa_lite.training.training_set import GoodPictures
 
 
 @pytest.fixture
@@ -18,8 +21,8 @@ def patches(rng):
 
 
 def start_level(patches, rng, n_centers=20):
-    mean, weight = descriptor.shrunk_whitening(patches, 0.1)
-    centers = memory_bank.kmeans(descriptor.describe(patches, mean, weight), n_centers, rng).centers
+    mean, weight = whitening.shrunk_whitening(patches, 0.1)
+    centers = memory_bank.kmeans(whitening.describe(patches, mean, weight), n_centers, rng).centers
     return Level(LevelKey(1, 0, True), mean, weight, centers, 1.0)
 
 
@@ -90,9 +93,9 @@ def test_rareness_counts_good_patches_in_powers_of_ten():
 
 
 def test_a_level_moves_only_if_made_up_defects_stand_out_more(good, monkeypatch):
-    untrained = replace(fitting.Ingredients(), trained=False)
+    untrained = replace(fit.Ingredients(), trained=False)
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "Ingredients", lambda **given: untrained)
+        patched.setattr(fit, "Ingredients", lambda **given: untrained)
         start = CFA(n_centers=32, threads=2).fit(good[:8])
     blind = lambda level, patches, rng: adaptation.Trained(  # noqa: E731
         replace(level, weight=level.weight * 0, centers=level.centers * 0), 1.0, 0.0, 1.0
@@ -147,10 +150,10 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
 
     finish, scores, peaks = run([0, 1, 2, 3])
     without, _, _ = run([1, 2, 3])
-    own = pipeline.combine(distances[0], levels, without, 0.25, (64, 64))
+    own = scorer.combine(distances[0], levels, without, 0.25, (64, 64))
     assert scores[0] == pytest.approx(own.max(), rel=1e-6)
-    assert peaks[0] == pipeline.shown_map(distances[0], levels, without, 0.25, (64, 64)).max()
-    assert scores[0] > pipeline.combine(distances[0], levels, finish, 0.25, (64, 64)).max() + 0.1
+    assert peaks[0] == scorer.shown_map(distances[0], levels, without, 0.25, (64, 64)).max()
+    assert scores[0] > scorer.combine(distances[0], levels, finish, 0.25, (64, 64)).max() + 0.1
 
 
 def test_made_up_defects_all_on_pictures_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):

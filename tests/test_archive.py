@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from cfa_lite import ArchiveError, archive, load, presets
+from cfa_lite import ArchiveError, load, presets
+from cfa_lite.storage import archive
 
 
 def members(path):

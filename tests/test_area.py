@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite import CFA, ImageError, area, load
+from cfa_lite import CFA, ImageError, load
+from cfa_lite.features import mask as mask_room
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ def test_mask_of_another_size_or_black_is_refused(pictures, mask, tmp_path):
         CFA(mask=tmp_path / "broken.png").fit(pictures)
     thin = np.zeros_like(mask)
     thin[:, 5] = 255
-    assert area.read(thin).inside((64, 96)).any()
+    assert mask_room.read(thin).inside((64, 96)).any()
     with pytest.raises(ImageError, match="too thin"):
-        area.read(thin).inside((32, 32))
+        mask_room.read(thin).inside((32, 32))
     model = CFA(n_centers=16, mask=mask, threads=1).fit(pictures)
     result = model.score_image(pictures[0][:, :48])
     assert (result.verdict, result.message) == ("INVALID", "48x64 px, but the good pictures have 96x64 px")
@@ -94,22 +95,22 @@ def test_masks_of_every_kind_read_the_same(mask, tmp_path):
     for name, image in files.items():
         image.save(tmp_path / name)
     for given in (mask, mask > 0, mask // 255, picture, *(tmp_path / name for name in files), str(tmp_path / "a.png")):
-        np.testing.assert_array_equal(area.read(given).mask, mask > 0)
+        np.testing.assert_array_equal(mask_room.read(given).mask, mask > 0)
 
 
 def test_packed_masks_come_back(rng):
     for shape in ((5, 3), (64, 96)):
         mask = rng.random(shape) > 0.5
-        found = area.unpacked(area.Area(mask).packed(), shape)
+        found = mask_room.unpacked(mask_room.Area(mask).packed(), shape)
         np.testing.assert_array_equal(found.mask, mask)
     with pytest.raises(ValueError, match="bytes"):
-        area.unpacked(area.Area(mask).packed(), (64, 104))
+        mask_room.unpacked(mask_room.Area(mask).packed(), (64, 104))
 
 
 def test_cover_takes_the_nearest_pixel_that_counts():
     mask = np.zeros((8, 8), bool)
     mask[:, 4:] = True
     pixels = np.arange(3 * 64, dtype=np.float32).reshape(3, 8, 8)
-    covered = area.Area(mask).cover(pixels)
+    covered = mask_room.Area(mask).cover(pixels)
     np.testing.assert_array_equal(covered[:, :, 4:], pixels[:, :, 4:])
     np.testing.assert_array_equal(covered[:, :, :4], np.repeat(pixels[:, :, 4:5], 4, axis=2))

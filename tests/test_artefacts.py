@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite import OutputError, artefacts, report, rows
-from cfa_lite.images import PictureFile
+from cfa_lite import OutputError
+from cfa_lite.features.images import PictureFile
+from cfa_lite.report import outputs, overlay, tables
 from cfa_lite.results import FIELDS, Region, ScoreResult
 
 
@@ -20,7 +21,7 @@ def result(**change):
 
 
 def test_csv_has_the_promised_columns_and_survives_commas():
-    text = rows.header("csv") + rows.row(result(), "csv")
+    text = tables.header("csv") + tables.row(result(), "csv")
     assert text.startswith(
         "path,status,verdict,score,percentile,raw_score,threshold,n_regions,largest_region_px,seconds,message\n"
     )
@@ -35,19 +36,19 @@ def test_numbers_that_are_missing_are_empty_or_null():
     failed = result(
         status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
     )
-    assert rows.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
-    assert json.loads(rows.row(failed, "jsonl"))["score"] is None
-    assert tuple(json.loads(rows.row(failed, "jsonl"))) == (*FIELDS, "regions")
+    assert tables.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
+    assert json.loads(tables.row(failed, "jsonl"))["score"] is None
+    assert tuple(json.loads(tables.row(failed, "jsonl"))) == (*FIELDS, "regions")
 
 
 @pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])
 def test_format_by_ending(name, expected):
-    assert rows.format_of(name) == expected
+    assert tables.format_of(name) == expected
 
 
 def test_unknown_ending():
     with pytest.raises(OutputError, match="a.xlsx: the format is not clear"):
-        rows.format_of("a.xlsx")
+        tables.format_of("a.xlsx")
 
 
 @pytest.mark.parametrize(
@@ -62,13 +63,13 @@ def test_unknown_ending():
     ],
 )
 def test_no_two_pictures_share_an_output(relatives, expected):
-    names = artefacts.output_names([PictureFile(Path("in", r), Path(r)) for r in relatives])
+    names = outputs.output_names([PictureFile(Path("in", r), Path(r)) for r in relatives])
     assert [n.as_posix() for n in names] == expected
 
 
 def test_two_folders_with_the_same_names_stay_apart():
     pictures = [PictureFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
-    names = artefacts.output_names([*pictures, PictureFile(Path("line1", "2.png"), Path("2.png"))])
+    names = outputs.output_names([*pictures, PictureFile(Path("line1", "2.png"), Path("2.png"))])
     assert [n.as_posix() for n in names] == ["line1/sub/1", "line2/sub/1", "2"]
 
 
@@ -79,17 +80,17 @@ WINDOWS = [r"\\server\share\line", "C:\\" + "\\".join(["long" * 10] * 8), "\\\\?
 def test_paths_of_windows_as_text(folder):
     paths = [PureWindowsPath(folder, *parts) for parts in (("a.png",), ("sub", "a.PNG"), ("sub", "a.bmp"))]
     pictures = [PictureFile(path, path.relative_to(folder)) for path in paths]
-    names = artefacts.output_names(pictures)
+    names = outputs.output_names(pictures)
     assert [name.as_posix() for name in names] == ["a", "sub/a.PNG", "sub/a.bmp"]
-    line = rows.row(result(path=str(paths[1])), "jsonl")
+    line = tables.row(result(path=str(paths[1])), "jsonl")
     assert json.loads(line)["path"] == str(paths[1])
-    assert list(csv.DictReader(io.StringIO(rows.header("csv") + rows.row(result(path=str(paths[1])), "csv"))))[0][
+    assert list(csv.DictReader(io.StringIO(tables.header("csv") + tables.row(result(path=str(paths[1])), "csv"))))[0][
         "path"
     ] == str(paths[1])
 
 
 def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
-    artefacts.write_map(result(), tmp_path / "sub" / "a.tiff")
+    outputs.write_map(result(), tmp_path / "sub" / "a.tiff")
     image = Image.open(tmp_path / "sub" / "a.tiff")
     assert (image.mode, image.size) == ("F", (200, 128))
     np.testing.assert_array_equal(np.asarray(image), result().full_map())
@@ -97,17 +98,17 @@ def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
 
 def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    for call in (artefacts.make_folder, lambda path: rows.Rows(path, "csv")):
+    for call in (outputs.make_folder, lambda path: tables.Rows(path, "csv")):
         with pytest.raises(OutputError, match="cannot be written"):
             call(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="cannot be written"):
-        artefacts.write_image(Image.new("L", (2, 2)), tmp_path / "file" / "below" / "a.png")
+        outputs.write_image(Image.new("L", (2, 2)), tmp_path / "file" / "below" / "a.png")
 
 
 @pytest.mark.parametrize("shape", [(128, 200), (40, 900), (900, 60), (33, 33)])
 def test_overlay_shows_both_panels_at_any_proportions(rng, shape):
     picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    image = report.overlay(picture, result(picture_size_px=shape))
+    image = overlay.overlay(picture, result(picture_size_px=shape))
     assert image.mode == "RGB"
     assert max(image.size) < 2200
     assert min(image.size) >= 180
@@ -116,22 +117,22 @@ def test_overlay_shows_both_panels_at_any_proportions(rng, shape):
 def test_overlay_colours_mean_the_same_for_every_picture(rng):
     """The map's own maximum must not matter: equal values get equal colours."""
     values = np.array([[0.7, 1.3]])
-    alone = report.colour(values)
-    among = report.colour(np.array([[0.7, 1.3, 9.0]]))
+    alone = overlay.colour(values)
+    among = overlay.colour(np.array([[0.7, 1.3, 9.0]]))
     np.testing.assert_array_equal(among[:, :2], alone)
-    np.testing.assert_array_equal(report.colour(np.array([[2.0]])), report.colour(np.array([[9.0]])))
+    np.testing.assert_array_equal(overlay.colour(np.array([[2.0]])), overlay.colour(np.array([[9.0]])))
 
 
 def test_colour_scale_reads_without_colour():
     """Lightness rises all the way."""
-    steps = report.colour(np.linspace(0, report.SCALE_TOP, 60)[None])[0] @ [0.2126, 0.7152, 0.0722]
+    steps = overlay.colour(np.linspace(0, overlay.SCALE_TOP, 60)[None])[0] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(steps) > -1).all()
     assert steps[-1] - steps[0] > 200
 
 
 def test_overlay_is_untouched_where_nothing_is_found():
     grey = np.full((128, 200), 77, np.uint8)
-    image = np.asarray(report.overlay(grey, result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)))
+    image = np.asarray(overlay.overlay(grey, result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)))
     assert (image == 77).all(axis=2).sum() >= 2 * 320 * 205 * 0.98
 
 
@@ -139,7 +140,7 @@ def test_a_deleted_folder_is_not_made_again(tmp_path):
     gone = tmp_path / "gone"
     for path in (gone / "a.png", gone / "sub" / "a.png"):
         with pytest.raises(OutputError, match="cannot be written"):
-            artefacts.write_image(Image.new("L", (4, 4)), path, gone)
+            outputs.write_image(Image.new("L", (4, 4)), path, gone)
     assert not gone.exists()
-    artefacts.write_image(Image.new("L", (4, 4)), tmp_path / "b" / "c" / "a.png", tmp_path)
+    outputs.write_image(Image.new("L", (4, 4)), tmp_path / "b" / "c" / "a.png", tmp_path)
     assert (tmp_path / "b" / "c" / "a.png").is_file()

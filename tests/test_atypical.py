@@ -5,24 +5,25 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from cfa_lite import CFA, decision, load
-from cfa_lite.cli import main
+from cfa_lite import CFA, load
+from cfa_lite.commands.main import main
+from cfa_lite.method import limits
 
 
 def test_far_out_is_beyond_three_interquartile_ranges():
     scores = np.concatenate([np.linspace(1, 2, 41), [4.2, 5.0]])
     low, high = np.quantile(scores, (0.25, 0.75))
     assert 4.2 > high + 3 * (high - low) > 2
-    np.testing.assert_array_equal(np.flatnonzero(decision.far_out(scores)), [41, 42])
+    np.testing.assert_array_equal(np.flatnonzero(limits.far_out(scores)), [41, 42])
     scores[41] = high + 2.9 * (high - low)
-    np.testing.assert_array_equal(np.flatnonzero(decision.far_out(scores)), [42])
+    np.testing.assert_array_equal(np.flatnonzero(limits.far_out(scores)), [42])
 
 
 def test_at_most_a_tenth_is_left_out_and_none_of_few_or_of_equal_ones():
     scores = np.concatenate([np.linspace(1, 1.1, 24), [5, 7, 6, 8, 9.0]])
-    np.testing.assert_array_equal(np.flatnonzero(decision.far_out(scores)), [27, 28])
-    assert not decision.far_out(np.array([1.0] * 18 + [50])).any()
-    assert not decision.far_out(np.full(30, 2.0)).any()
+    np.testing.assert_array_equal(np.flatnonzero(limits.far_out(scores)), [27, 28])
+    assert not limits.far_out(np.array([1.0] * 18 + [50])).any()
+    assert not limits.far_out(np.full(30, 2.0)).any()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import tiny_backbone
 
 from cfa_lite import CFA, BackboneError, load
-from cfa_lite.backbone import Backbone, find_spec
+from cfa_lite.features.backbone import Backbone, find_spec
 
 DATA = Path(__file__).parent / "data"
 

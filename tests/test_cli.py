@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cfa_lite import load
-from cfa_lite.cli import main
+from cfa_lite.commands.main import main
 
 _SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}  # before click 8.2
 
@@ -164,7 +164,7 @@ def test_every_command_has_help_and_an_example(command):
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['cfa-lite', '--help']\n"
-        "from cfa_lite.cli import main\n"
+        "from cfa_lite.commands.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'numpy', 'numba', 'onnxruntime', 'PIL', 'scipy'} & set(sys.modules)))"

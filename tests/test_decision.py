@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cfa_lite import decision
+from cfa_lite.method import limits
 
 
 @pytest.mark.parametrize("n", [10, 20, 50, 200])
@@ -16,15 +16,15 @@ def test_promise_holds_for_exchangeable_scores(n, rate):
     rng = np.random.default_rng(n)
     scores = np.exp(rng.normal(size=(2000, n + 1)) * 2)  # a heavy tail
     groups = np.arange(n)
-    limits = np.array([decision.bound(draw[:n], groups, rate)[0] for draw in scores])
-    promised = decision.bound(scores[0, :n], groups, rate)[1]
+    bounds = np.array([limits.bound(draw[:n], groups, rate)[0] for draw in scores])
+    promised = limits.bound(scores[0, :n], groups, rate)[1]
     k = min(n, int(np.ceil((n + 1) * (1 - rate) - 1e-9)))
     assert promised == pytest.approx(max(rate, 1 / (n + 1)))
     exact = 1 - k / (n + 1)
     assert exact <= promised + 1e-12
-    found = np.mean(scores[:, n] > limits)
+    found = np.mean(scores[:, n] > bounds)
     assert abs(found - exact) < 4 * np.sqrt(exact * (1 - exact) / 2000)
-    np.testing.assert_array_equal(limits, np.sort(scores[:, :n], axis=1)[:, k - 1])
+    np.testing.assert_array_equal(bounds, np.sort(scores[:, :n], axis=1)[:, k - 1])
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])
@@ -39,10 +39,10 @@ def test_promise_holds_for_groups_of_near_duplicates(rate):
         groups = np.repeat(np.arange(len(own)), own)
         scores = rng.normal(size=len(own))[groups] + 0.01 * rng.normal(size=len(groups))
         new = rng.normal() + 0.01 * rng.normal()
-        limit, promised = decision.bound(scores, groups, rate)
+        limit, promised = limits.bound(scores, groups, rate)
         assert promised == pytest.approx(max(rate, 1 / 22))
         grouped.append(new > limit)
-        alone.append(new > decision.bound(scores, np.arange(len(scores)), rate)[0])
+        alone.append(new > limits.bound(scores, np.arange(len(scores)), rate)[0])
     error = 3 * np.sqrt(rate * (1 - rate) / 2000)
     assert np.mean(grouped) < promised + error
     assert np.mean(alone) > rate + error
@@ -50,71 +50,71 @@ def test_promise_holds_for_groups_of_near_duplicates(rate):
 
 def test_bound_by_hand():
     scores = np.array([5.0, 1, 4, 2, 3, 9, 8, 7, 6])  # with a tenth to come, the k-th is a tenth each
-    assert decision.bound(scores, np.arange(9), 0.1) == (9, pytest.approx(0.1))
-    assert decision.bound(scores, np.arange(9), 0.3) == (7, pytest.approx(0.3))
-    assert decision.bound(scores, np.arange(9), 0.01) == (9, pytest.approx(0.1))
-    assert decision.rate_above(6.5, scores, np.arange(9)) == pytest.approx(0.4)
+    assert limits.bound(scores, np.arange(9), 0.1) == (9, pytest.approx(0.1))
+    assert limits.bound(scores, np.arange(9), 0.3) == (7, pytest.approx(0.3))
+    assert limits.bound(scores, np.arange(9), 0.01) == (9, pytest.approx(0.1))
+    assert limits.rate_above(6.5, scores, np.arange(9)) == pytest.approx(0.4)
     # Three groups: {5, 1}, {4}, {2}, a quarter each, 1 and 5 an eighth.
     few, groups = np.array([5.0, 1, 4, 2]), np.array([0, 0, 1, 2])
-    assert decision.bound(few, groups, 0.25) == (5, pytest.approx(0.25))
-    assert decision.bound(few, groups, 0.375) == (4, pytest.approx(0.375))
-    assert decision.rate_above(4, few, groups) == pytest.approx(0.375)
+    assert limits.bound(few, groups, 0.25) == (5, pytest.approx(0.25))
+    assert limits.bound(few, groups, 0.375) == (4, pytest.approx(0.375))
+    assert limits.rate_above(4, few, groups) == pytest.approx(0.375)
 
 
 def test_limits_and_verdicts():
     scores = np.arange(1.0, 100)  # 99: the 99th of 100 and the 95th
-    found = decision.limits(scores, np.arange(99), 0.01, 0.05, margin=0.1, source="fit")
+    found = limits.limits(scores, np.arange(99), 0.01, 0.05, margin=0.1, source="fit")
     assert (found.threshold, found.unsure_threshold) == pytest.approx((99 * 1.1, 95 * 1.1))
     assert (found.promised_rate, found.promised_unsure_rate, found.n_groups) == pytest.approx((0.01, 0.05, 99))
     lower = found.unsure_threshold / found.threshold
-    verdicts = [decision.verdict(raw / found.threshold, lower) for raw in (104.4, 104.6, 108.8, 109)]
+    verdicts = [limits.verdict(raw / found.threshold, lower) for raw in (104.4, 104.6, 108.8, 109)]
     assert verdicts == ["OK", "UNSURE", "UNSURE", "NG"]
-    few = decision.limits(scores[:9], np.arange(9), 0.01, 0.05, margin=0, source="fit")
+    few = limits.limits(scores[:9], np.arange(9), 0.01, 0.05, margin=0, source="fit")
     assert few.threshold == few.unsure_threshold == 9  # nothing between the two can be promised
     assert few.promised_rate == few.promised_unsure_rate == pytest.approx(0.1)
 
 
 def test_limits_moved_by_hand_say_what_the_pictures_allow():
     scores, groups = np.arange(1.0, 100), np.arange(99)
-    found = decision.limits(scores, groups, 0.01, 0.05, margin=0, source="fit")
-    lower = decision.moved(found, 0.5, scores, groups)
+    found = limits.limits(scores, groups, 0.01, 0.05, margin=0, source="fit")
+    lower = limits.moved(found, 0.5, scores, groups)
     assert (lower.threshold, lower.source) == (49.5, "by hand")
     assert lower.promised_rate == pytest.approx(0.51)
-    assert decision.moved(lower, 2, scores, groups) == replace(found, source="by hand", promised_rate=pytest.approx(0.01),
+    assert limits.moved(lower, 2, scores, groups) == replace(found, source="by hand", promised_rate=pytest.approx(0.01),
                                                                promised_unsure_rate=pytest.approx(0.05))  # fmt: skip
 
 
 def test_percentile():
-    assert decision.percentile(2.5, np.array([1, 2, 3, 4.0])) == 50
-    assert decision.percentile(4, np.array([1, 2, 3, 4.0])) == 100
+    assert limits.percentile(2.5, np.array([1, 2, 3, 4.0])) == 50
+    assert limits.percentile(4, np.array([1, 2, 3, 4.0])) == 100
 
 
 def test_groups_stay_together_in_folds_of_even_size(rng):
     groups = np.repeat(np.arange(20), rng.integers(1, 6, 20))
-    fold_of = decision.folds(groups, rng)
+    fold_of = limits.folds(groups, rng)
     assert all(len(set(fold_of[groups == group])) == 1 for group in range(20))
     sizes = np.bincount(fold_of)
-    assert len(sizes) == decision.N_FOLDS
+    assert len(sizes) == limits.N_FOLDS
     assert np.ptp(sizes) <= 5
-    single = decision.folds(np.arange(30), rng)
+    single = limits.folds(np.arange(30), rng)
     assert sorted(np.bincount(single)) == [7, 7, 8, 8]
-    burst = decision.folds(np.zeros(10, int), rng)  # nothing better can be done than to divide it
+    burst = limits.folds(np.zeros(10, int), rng)  # nothing better can be done than to divide it
     assert sorted(np.bincount(burst)) == [2, 2, 3, 3]
 
 
 def test_a_shift_is_told_from_defects(rng):
     good = rng.normal(1, 0.1, 200)
     batch = rng.normal(1, 0.1, 100)
-    assert not decision.has_shifted(batch, good)
+    assert not limits.has_shifted(batch, good)
     half_defective = np.concatenate([batch[:50], rng.normal(3, 1, 50)])
-    assert not decision.has_shifted(half_defective, good)
-    assert decision.has_shifted(batch + 0.3, good)
-    assert not decision.has_shifted(batch[:19] + 0.3, good)  # too few to say
+    assert not limits.has_shifted(half_defective, good)
+    assert limits.has_shifted(batch + 0.3, good)
+    assert not limits.has_shifted(batch[:19] + 0.3, good)  # too few to say
 
 
 def test_shift_is_said_without_cause_in_at_most_2_percent():
     rng = np.random.default_rng(0)
-    n = decision.MIN_FOR_SHIFT
+    n = limits.MIN_FOR_SHIFT
     good = np.linspace(0, 1, 1001)
-    wrong = [decision.has_shifted(np.append(rng.random(n - n // 2), [9.0] * (n // 2)), good) for _ in range(2000)]
+    wrong = [limits.has_shifted(np.append(rng.random(n - n // 2), [9.0] * (n // 2)), good) for _ in range(2000)]
     assert 0 < np.mean(wrong) < 0.03

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite.demo import DEFECTS, SIZE_PX, DemoSummary, make_demo, weave, weave_with_defect
+from cfa_lite.demo.cloth import DEFECTS, SIZE_PX, DemoSummary, make_demo, weave, weave_with_defect
 from cfa_lite.errors import OutputError
 
 COUNTS = {"n_good": 3, "n_line_good": 2, "n_per_defect": 1}

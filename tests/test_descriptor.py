@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cfa_lite.descriptor import describe, shrunk_whitening
+from cfa_lite.method.whitening import describe, shrunk_whitening
 
 
 def test_covariance_of_descriptors_follows_the_equation(rng):

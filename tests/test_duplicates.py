@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from cfa_lite import CFA, duplicates
+from cfa_lite import CFA
+from cfa_lite.training import near_duplicates
 
 
 def test_bursts_are_found_and_others_left_alone(rng):
     scenes = rng.normal(size=(12, 6, 8, 8)).astype(np.float32)
     order = np.array([0, 0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     frames = [scenes[i] + 0.05 * rng.normal(size=(6, 8, 8)).astype(np.float32) for i in order]
-    groups = duplicates.groups(frames)
+    groups = near_duplicates.groups(frames)
     for i in range(len(order)):
         np.testing.assert_array_equal(groups == groups[i], order == order[i])
 
@@ -18,24 +19,24 @@ def test_bursts_are_found_and_others_left_alone(rng):
 def test_channels_count_alike_and_sizes_never_meet(rng):
     maps = list(rng.normal(size=(6, 4, 5, 5)).astype(np.float32))
     maps += [m[:, :4] for m in maps]
-    assert len(set(duplicates.groups(maps))) == 12
+    assert len(set(near_duplicates.groups(maps))) == 12
     strong = [m * np.float32([[[1000]], [[1]], [[1]], [[1]]]) + 7 for m in maps]
-    assert len(set(duplicates.groups(strong))) == 12
-    assert list(duplicates.groups(maps[:2])) == [0, 1]  # of two nobody can say what is usual
+    assert len(set(near_duplicates.groups(strong))) == 12
+    assert list(near_duplicates.groups(maps[:2])) == [0, 1]  # of two nobody can say what is usual
 
 
 def test_groups_by_name():
     names = ["c_/a_01.png", "c_/a_02.png", "b_01.png", "odd.png", "odd2.png"]
-    assert list(duplicates.groups_by_name(names, r"([abc])_")) == [0, 0, 1, 2, 3]
-    assert list(duplicates.groups_by_name(names, r"[ab]_")) == [0, 0, 1, 2, 3]
-    assert list(duplicates.groups_by_name(names, r"_(\d+)")) == [0, 1, 0, 2, 3]
+    assert list(near_duplicates.groups_by_name(names, r"([abc])_")) == [0, 0, 1, 2, 3]
+    assert list(near_duplicates.groups_by_name(names, r"[ab]_")) == [0, 0, 1, 2, 3]
+    assert list(near_duplicates.groups_by_name(names, r"_(\d+)")) == [0, 1, 0, 2, 3]
     with pytest.raises(ValueError, match=r"group_by='\(': not a regular expression"):
-        duplicates.groups_by_name(names, "(")
+        near_duplicates.groups_by_name(names, "(")
 
 
 def test_what_names_join_stays_joined(rng):
     maps = list(rng.normal(size=(4, 3, 6, 6)).astype(np.float32))
-    groups = duplicates.groups(maps, np.array([0, 0, 1, 2]))
+    groups = near_duplicates.groups(maps, np.array([0, 0, 1, 2]))
     assert groups[0] == groups[1] and len(set(groups)) == 3
 
 

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from cfa_lite import ImageError, known
-from cfa_lite.evaluation import PixelMeasures, proportion, remarks, summary, told
-from cfa_lite.known import find_test, read_mask, two_folders
+from cfa_lite import ImageError
+from cfa_lite.evaluation import ground_truth
+from cfa_lite.evaluation.ground_truth import find_test, read_mask, two_folders
+from cfa_lite.evaluation.metrics import PixelMeasures, proportion, remarks, summary, told
 from cfa_lite.results import ScoreResult, failed
 
 
@@ -259,7 +260,7 @@ def test_masks_of_any_depth(tmp_path, dtype, value):
     values = np.zeros((40, 50), dtype)
     values[3:7, 10:40] = value
     draw(tmp_path / "m.png", values)
-    picture = known.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png")
+    picture = ground_truth.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png")
     mask = read_mask(picture, (40, 50))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, values > 0)
@@ -270,7 +271,7 @@ def test_masks_in_colour_and_with_soft_edges(tmp_path):
     values[3:7, 10:40] = 255
     values[7, 10:40], values[8, 10:40] = 150, 100
     draw(tmp_path / "m.png", values)
-    mask = read_mask(known.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
+    mask = read_mask(ground_truth.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
     np.testing.assert_array_equal(mask, values[:, :, 0] > 127)
 
 
@@ -280,7 +281,7 @@ def test_masks_that_cannot_be_used(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
 
     def picture(name):
-        return known.KnownPicture(tmp_path / "p.png", "hole", name and tmp_path / name)
+        return ground_truth.KnownPicture(tmp_path / "p.png", "hole", name and tmp_path / name)
 
     with pytest.raises(ImageError, match=r"ground truth .*m.png is 50x40 px but its picture .*p.png is 40x50 px"):
         read_mask(picture("m.png"), (50, 40))
@@ -293,7 +294,7 @@ def test_masks_that_cannot_be_used(tmp_path):
 
 
 def test_good_pictures_have_an_empty_mask(tmp_path):
-    mask = read_mask(known.KnownPicture(tmp_path / "p.png", "good", None), (4, 5))
+    mask = read_mask(ground_truth.KnownPicture(tmp_path / "p.png", "good", None), (4, 5))
     assert (mask.shape, mask.dtype, mask.sum()) == ((4, 5), bool, 0)
 
 
@@ -308,7 +309,7 @@ def answers(*rows):
     """Pictures and results from (kind, score, verdict); a score of None is a picture that failed."""
     pictures, results = [], []
     for i, (kind, score, verdict) in enumerate(rows):
-        pictures.append(known.KnownPicture(Path(kind, f"{i}.png"), kind, None))
+        pictures.append(ground_truth.KnownPicture(Path(kind, f"{i}.png"), kind, None))
         if score is None:
             results.append(failed(f"{kind}/{i}.png", "broken", 2.0, 0.01))
         else:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cfa_lite import CFA
-from cfa_lite.feature_store import FeatureStore
+from cfa_lite.features.feature_cache import FeatureStore
 
 
 def test_same_values_in_memory_and_on_disk(rng, tmp_path, monkeypatch):

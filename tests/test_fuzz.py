@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tiny_backbone
 
-from cfa_lite import CFA, ArchiveError, BackboneError, ImageError, images, load
+from cfa_lite import CFA, ArchiveError, BackboneError, ImageError, load
+from cfa_lite.features import images
 
 
 @pytest.fixture(scope="module")

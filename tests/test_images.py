@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite import ImageError, images
+from cfa_lite import ImageError
+from cfa_lite.features import images
 
 
 @pytest.fixture

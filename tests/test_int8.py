@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cfa_lite import CFA, BackboneError, load
-from cfa_lite.backbone import Backbone, find_spec
-from cfa_lite.demo import weave
-from cfa_lite.images import halve
+from cfa_lite.demo.cloth import weave
+from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.features.images import halve
 
 
 @pytest.fixture(scope="module")

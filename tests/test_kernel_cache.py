@@ -9,7 +9,7 @@ import pytest
 
 CALL = """
 import numpy as np
-from cfa_lite import _kernels
+from cfa_lite.method import _kernels
 
 maps = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
 out = np.empty_like(maps)

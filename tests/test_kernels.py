@@ -2,7 +2,8 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import _kernels, images, looks, neighbors, patches
+from cfa_lite.features import image_checks, images, patches
+from cfa_lite.method import _kernels, neighbors
 
 
 @pytest.mark.parametrize("n, k, d", [(1, 1, 1), (3, 2, 5), (40, 17, 8), (1030, 33, 24), (5, 256, 112)])
@@ -94,7 +95,7 @@ def test_a_look_agrees_with_numpy(rng, grey):
     pixels = np.repeat(rng.random((1, 33, 47)).astype(np.float32) * 200, 3, axis=0)
     if not grey:
         pixels[2, 32, 46] += 1
-    look, green = looks.of(pixels), pixels[1].astype(np.float64)
+    look, green = image_checks.of(pixels), pixels[1].astype(np.float64)
     steps = np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()
     assert (look.grey, look.lowest, look.highest) == (grey, pixels.min(), pixels.max())
     assert (look.brightness, look.sharpness) == (pytest.approx(green.mean(), rel=1e-5), pytest.approx(steps, rel=1e-5))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cfa_lite import made_up
+from cfa_lite.training import synthetic_defects
 
 
 @pytest.fixture
@@ -9,11 +9,11 @@ def pixels(rng):
     return rng.uniform(60, 180, (3, 96, 128)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", range(len(made_up._KINDS)))
+@pytest.mark.parametrize("kind", range(len(synthetic_defects._KINDS)))
 def test_each_kind_changes_the_picture_where_its_mask_says(pixels, kind, monkeypatch):
-    monkeypatch.setattr(made_up, "_KINDS", (made_up._KINDS[kind],))
+    monkeypatch.setattr(synthetic_defects, "_KINDS", (synthetic_defects._KINDS[kind],))
     before = pixels.copy()
-    painted, mask = made_up.paint(pixels, np.random.default_rng(3))
+    painted, mask = synthetic_defects.paint(pixels, np.random.default_rng(3))
     np.testing.assert_array_equal(pixels, before)
     assert painted.shape == pixels.shape and painted.dtype == np.float32
     assert mask.shape == (96, 128) and mask.dtype == bool
@@ -25,7 +25,7 @@ def test_each_kind_changes_the_picture_where_its_mask_says(pixels, kind, monkeyp
 
 
 def test_same_chance_same_defect_and_other_chance_another(pixels):
-    first, again, other = (made_up.paint(pixels, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
+    first, again, other = (synthetic_defects.paint(pixels, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -35,7 +35,7 @@ def test_any_shape_of_picture_and_a_constant_one(shape):
     constant = np.full((3, *shape), 128, np.float32)
     sizes = []
     for seed in range(60):
-        painted, mask = made_up.paint(constant, np.random.default_rng(seed))
+        painted, mask = synthetic_defects.paint(constant, np.random.default_rng(seed))
         assert np.isfinite(painted).all()
         sizes.append(mask.mean())
     assert 0 < 10 * min(sizes) < max(sizes) < 0.5  # drawn wide

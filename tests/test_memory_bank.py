@@ -2,8 +2,8 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import memory_bank
-from cfa_lite.memory_bank import kmeans
+from cfa_lite.method import memory_bank
+from cfa_lite.method.memory_bank import kmeans
 
 
 def test_one_iteration_agrees_with_loops(rng):

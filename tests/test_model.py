@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cfa_lite import CFA, BackboneError, ImageError, NotFittedError, load
-from cfa_lite.images import ImageError as SameImageError
+from cfa_lite.features.images import ImageError as SameImageError
 
 
 def test_defects_score_higher_and_where_they_are(model, cloth, line):

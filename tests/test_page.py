@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cfa_lite import OutputError
-from cfa_lite.page import MAX_CARDS, MAX_ERRORS, MAX_MISTAKES, MAX_ROWS, Page
-from cfa_lite.page_cards import MAX_REGIONS
+from cfa_lite.report.cards import MAX_REGIONS
+from cfa_lite.report.html import MAX_CARDS, MAX_ERRORS, MAX_MISTAKES, MAX_ROWS, Page
 from cfa_lite.results import Region, ScoreResult, failed
 
 UNSURE_FROM = 0.9

@@ -7,9 +7,10 @@ import pytest
 import tiny_backbone
 from click.testing import CliRunner
 
-from cfa_lite import CFA, ArchiveError, archive, load
-from cfa_lite.arguments import PaperSettings
-from cfa_lite.cli import main
+from cfa_lite import CFA, ArchiveError, load
+from cfa_lite.commands.main import main
+from cfa_lite.parameters import PaperSettings
+from cfa_lite.storage import archive
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfa_lite import coord_linear, memory_bank, neighbors, patches, scoring, training
-from cfa_lite.arguments import PaperSettings
-from cfa_lite.coord_linear import CoordLinear
-from cfa_lite.grids import bilinear_matrix
+from cfa_lite.features import patches
+from cfa_lite.method import anomaly_map, hypersphere_loss, memory_bank, neighbors
+from cfa_lite.method.resampling import bilinear_matrix
+from cfa_lite.parameters import PaperSettings
+from cfa_lite.published import coordinates
+from cfa_lite.published.coordinates import CoordLinear
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "official_small.npz")
 TOLERANCE = {np.float64: 1e-6, np.float32: 1e-4}  # relative to the largest value
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 def hypersphere(descriptors, centers, radius, settings, n_patches):
     nearest = neighbors.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
-    return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
+    return hypersphere_loss.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
 
 
 def agrees(found, expected, dtype):
@@ -38,7 +40,7 @@ def layer(dtype):
 
 
 def descriptors(dtype):
-    return [coord_linear.describe(p, layer(dtype)) for p in pooled(3, dtype)]
+    return [coordinates.describe(p, layer(dtype)) for p in pooled(3, dtype)]
 
 
 def loss_and_gradient(batch, weights, centers, radius):
@@ -47,9 +49,9 @@ def loss_and_gradient(batch, weights, centers, radius):
     terms = []
     total = CoordLinear(np.zeros_like(weights.weight), np.zeros_like(weights.bias))
     for picture in pictures:
-        phi = coord_linear.describe(picture, weights)
+        phi = coordinates.describe(picture, weights)
         terms.append(hypersphere(phi, centers, radius, PaperSettings(), len(phi) * len(pictures)))
-        gradient = coord_linear.gradient(picture, terms[-1].of_descriptors)
+        gradient = coordinates.gradient(picture, terms[-1].of_descriptors)
         total.weight += gradient.weight
         total.bias += gradient.bias
     attraction, repulsion = sum(t.attraction for t in terms), sum(t.repulsion for t in terms)
@@ -67,7 +69,7 @@ def test_patch_features(dtype):
 
 
 def test_coordinates(dtype):
-    channels = coord_linear.coordinates((8, 8)).T.reshape(2, 8, 8).astype(dtype)
+    channels = coordinates.coordinates((8, 8)).T.reshape(2, 8, 8).astype(dtype)
     for expected in REFERENCE["coord_channels_batch3"]:
         agrees(channels, expected, dtype)
 
@@ -80,7 +82,7 @@ def test_position_mean_bank(dtype):
     """The published bank: the mean descriptor of each position over batches 0 to 2."""
     pictures = [p for batch in range(3) for p in pooled(batch, dtype)]
     agrees(
-        memory_bank.position_mean([coord_linear.describe(p, layer(dtype)) for p in pictures]),
+        memory_bank.position_mean([coordinates.describe(p, layer(dtype)) for p in pictures]),
         REFERENCE["centers"],
         dtype,
     )
@@ -95,11 +97,11 @@ def test_distances(dtype):
 def test_score_and_maps(dtype):
     centers = REFERENCE["centers"].astype(dtype)
     for i, phi in enumerate(descriptors(dtype)):
-        score = scoring.certainty_score(neighbors.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
+        score = anomaly_map.certainty_score(neighbors.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
         agrees(score, REFERENCE["score_batch3"][i], dtype)
         upsampled = bilinear_matrix(8, 32) @ score @ bilinear_matrix(8, 32).T
         agrees(upsampled, REFERENCE["map_upsampled_32"][i], dtype)
-        agrees(scoring.smooth_map(score, (32, 32), 4.0), REFERENCE["map_smoothed_sigma4"][i], dtype)
+        agrees(anomaly_map.smooth_map(score, (32, 32), 4.0), REFERENCE["map_smoothed_sigma4"][i], dtype)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -115,7 +117,7 @@ def test_loss_and_gradients(dtype, n):
 
 def test_adamw_steps(dtype):
     weights, radius = layer(dtype), np.array([REFERENCE["radii"][1]])
-    optimizer = training.AdamW([weights.weight, weights.bias, radius], 1e-3, 5e-4)
+    optimizer = hypersphere_loss.AdamW([weights.weight, weights.bias, radius], 1e-3, 5e-4)
     centers = REFERENCE["centers"].astype(dtype)
     for step in range(1, 13):
         loss, gradient, of_radius = loss_and_gradient((step - 1) % 4, weights, centers, float(radius[0]))

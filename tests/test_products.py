@@ -8,8 +8,9 @@ from PIL import Image
 from test_cli import run
 from test_workers import cluster, files_in, place, start  # noqa: F401  # fixtures
 
-from cfa_lite import ImageError, crew, load
-from cfa_lite.products import find_products
+from cfa_lite import ImageError, load
+from cfa_lite.commands.products import find_products
+from cfa_lite.distributed import executor
 
 PLACES = {"bolt": "train/good", "nut": "good", "washer": ""}
 
@@ -88,7 +89,7 @@ def test_a_model_whose_own_network_lies_beside_it_is_scored_by_others(products, 
 
 
 def test_wrong_usage_is_said_before_anything_is_fitted(products, tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "_SECONDS", 0.5)
     for arguments, exit_code, words in (
         (["--each", "--n-centers", "4", "--false-alarm-rate", "2"], 2, "false_alarm_rate=2.0"),
         (["--workers", "2"], 2, "they go with --each"),

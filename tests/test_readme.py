@@ -44,7 +44,7 @@ def test_python_example(readme, cloth, tmp_path, monkeypatch):
 
 def test_every_command_shown_exists(readme):
     shown = set(re.findall(r"cfa-lite (\w+)", readme)) - {"finds"}
-    told = subprocess.run([sys.executable, "-m", "cfa_lite.cli", "-h"], capture_output=True, text=True).stdout
+    told = subprocess.run([sys.executable, "-m", "cfa_lite", "-h"], capture_output=True, text=True).stdout
     assert shown >= {"fit", "score", "info", "demo"}
     for command in shown:
         assert re.search(rf"^  {command} ", told, re.MULTILINE), command

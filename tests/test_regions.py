@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cfa_lite import regions, scoring
+from cfa_lite.method import anomaly_map, regions
 from cfa_lite.results import ScoreResult
 
 
@@ -60,7 +60,7 @@ def test_small_regions_come_down_to_the_limit():
 @pytest.mark.parametrize("score", [0.3, 0.99, 1.0, 1.0000001, 1.2, 7.0])
 def test_a_map_brought_to_its_score_peaks_there(rng, score):
     score_map = rng.random((16, 24)).astype(np.float32) * 2
-    brought = scoring.to_score(score_map, score)
+    brought = anomaly_map.to_score(score_map, score)
     assert brought.max() == np.float32(score)
     low = np.median(score_map[::4, ::4])
     if score > low:
@@ -70,7 +70,7 @@ def test_a_map_brought_to_its_score_peaks_there(rng, score):
 
 
 def test_a_map_without_relief_peaks_at_the_score_too():
-    brought = scoring.to_score(np.zeros((4, 4), np.float32), 1.5)
+    brought = anomaly_map.to_score(np.zeros((4, 4), np.float32), 1.5)
     assert brought.max() == 1.5 and np.median(brought) == 0
 
 
@@ -78,7 +78,7 @@ def test_where_nothing_counts_the_map_is_zero(rng):
     score_map, inside = rng.random((8, 8)).astype(np.float32), np.zeros((8, 8), bool)
     inside[:, :4] = True
     score_map[:, 4:] = 50
-    brought = scoring.to_score(score_map, 1.5, inside)
+    brought = anomaly_map.to_score(score_map, 1.5, inside)
     assert brought.max() == np.float32(1.5) and (brought[:, 4:] == 0).all()
 
 

@@ -15,8 +15,8 @@ import pytest
 from test_cli import run
 
 from cfa_lite import OutputError, load
+from cfa_lite.report.tables import Rows, header, row, take_up
 from cfa_lite.results import ScoreResult, failed
-from cfa_lite.rows import Rows, header, row, take_up
 
 N_COPIES = 12  # of 16 pictures: a run of some seconds
 
@@ -52,7 +52,7 @@ def rows_of(path):
 
 
 def start(part, many, output, *more, **options):
-    command = [sys.executable, "-m", "cfa_lite.cli", "score", part, many, "--output", output, "--threads", "2", *more]
+    command = [sys.executable, "-m", "cfa_lite", "score", part, many, "--output", output, "--threads", "2", *more]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
 
 
@@ -235,7 +235,7 @@ def test_cutting_needs_no_room_on_the_disk(tmp_path):
     kept = header("csv") + ROW * 50
     path.write_text(kept + "half")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from cfa_lite.rows import take_up\n"
+        "import resource, signal, sys; from pathlib import Path; from cfa_lite.report.tables import take_up\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "take_up(Path(sys.argv[1]), 'csv', 2.0)"
     )
@@ -257,7 +257,7 @@ def test_a_folder_deleted_while_the_run_goes_ends_it(part, many, tmp_path, gone)
 
 
 def test_a_full_stdout_is_said(part, line):
-    command = [sys.executable, "-m", "cfa_lite.cli", "score", part, line[0]]
+    command = [sys.executable, "-m", "cfa_lite", "score", part, line[0]]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0 and "stdout cannot be written" in done.stderr and "Traceback" not in done.stderr

@@ -85,7 +85,7 @@ def test_names_in_any_script_and_locale(part, line, tmp_path, environment):
     names = ["a b.png", "图片.png", "😀.PNG", "İı.png", "n" * 200 + ".png", "q'\"&<.png"]
     for name in names:
         Image.open(line[0]).save(folder / name, "PNG")
-    done = python("-m", "cfa_lite.cli", "score", part, folder, "--output", tmp_path / "r.jsonl", "--maps", tmp_path / "maps",
+    done = python("-m", "cfa_lite", "score", part, folder, "--output", tmp_path / "r.jsonl", "--maps", tmp_path / "maps",
                   env=os.environ | environment)  # fmt: skip
     answer(done)
     rows = [json.loads(text) for text in (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()]

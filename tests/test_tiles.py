@@ -5,14 +5,16 @@ import pytest
 from PIL import Image
 from test_cli import run
 
-from cfa_lite import CFA, demo, load, tiles
+from cfa_lite import CFA, load
+from cfa_lite.demo import cloth
+from cfa_lite.features import tiling
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles so small that a test's picture has some; their halo is as it is."""
-    monkeypatch.setattr(tiles, "CORE_PX", 256)
-    monkeypatch.setattr(tiles, "WHOLE_PX", 0)
+    monkeypatch.setattr(tiling, "CORE_PX", 256)
+    monkeypatch.setattr(tiling, "WHOLE_PX", 0)
 
 
 @pytest.mark.parametrize("unit_px", [32, 28])
@@ -20,17 +22,17 @@ def small_tiles(monkeypatch):
 def test_cores_cover_a_picture_once_and_halos_surround_them(grid, unit_px):
     size_px = grid[0] * unit_px, grid[1] * unit_px
     seen = np.zeros(size_px, int)
-    pieces = tiles.cut(size_px, unit_px)
+    pieces = tiling.cut(size_px, unit_px)
     for tile in pieces:
         seen[tile.core] += 1
         for core, halo, side in zip(tile.core, tile.halo, size_px):
             assert core.start % unit_px == halo.start % unit_px == 0
             if len(pieces) > 1:
-                assert core.start - halo.start >= tiles.HALO_PX or halo.start == 0
-                assert halo.stop - core.stop >= tiles.HALO_PX or halo.stop == side
+                assert core.start - halo.start >= tiling.HALO_PX or halo.start == 0
+                assert halo.stop - core.stop >= tiling.HALO_PX or halo.stop == side
     assert (seen == 1).all()
     areas = [(t.halo[0].stop - t.halo[0].start) * (t.halo[1].stop - t.halo[1].start) for t in pieces]
-    assert max(areas) <= 1.1 * tiles.WHOLE_PX
+    assert max(areas) <= 1.1 * tiling.WHOLE_PX
 
 
 def test_stitched_is_what_one_piece_gives(small_tiles, rng):
@@ -40,15 +42,15 @@ def test_stitched_is_what_one_piece_gives(small_tiles, rng):
         part = picture[(slice(None), *tile)]
         return {"fine": part[:, ::4, ::4], "coarse": part[0, ::32, ::32] * 2}
 
-    found = tiles.stitched((320, 704), 32, work)
-    assert len(tiles.cut((320, 704), 32)) == 6
+    found = tiling.stitched((320, 704), 32, work)
+    assert len(tiling.cut((320, 704), 32)) == 6
     np.testing.assert_array_equal(found["fine"], picture[:, ::4, ::4])
     np.testing.assert_array_equal(found["coarse"], picture[0, ::32, ::32] * 2)
 
 
 @pytest.fixture(scope="module")
 def strips():
-    return [demo.weave(np.random.default_rng([9, i]), (256, 1024)) for i in range(5)]
+    return [cloth.weave(np.random.default_rng([9, i]), (256, 1024)) for i in range(5)]
 
 
 @pytest.mark.parametrize("mask", [False, True])
@@ -61,8 +63,8 @@ def test_seams_are_invisible(strips, monkeypatch, mask):
     spoilt = strips[4].copy()
     spoilt[120:140, 250:290] = 255  # across a seam
     whole = model.score_image(spoilt)
-    monkeypatch.setattr(tiles, "CORE_PX", 256)
-    monkeypatch.setattr(tiles, "WHOLE_PX", 0)
+    monkeypatch.setattr(tiling, "CORE_PX", 256)
+    monkeypatch.setattr(tiling, "WHOLE_PX", 0)
     tiled = model.score_image(spoilt)
     assert not np.array_equal(tiled.map, whole.map)  # it was in tiles
     assert np.abs(tiled.map - whole.map).max() <= 0.02
@@ -72,7 +74,7 @@ def test_seams_are_invisible(strips, monkeypatch, mask):
 
 def test_fit_in_tiles_learns_what_fit_of_the_whole_does(strips, small_tiles, monkeypatch):
     tiled = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
-    monkeypatch.setattr(tiles, "WHOLE_PX", 10**9)
+    monkeypatch.setattr(tiling, "WHOLE_PX", 10**9)
     whole = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
     assert tiled.threshold_ == pytest.approx(whole.threshold_, rel=0.02)
 

@@ -5,8 +5,9 @@ import json
 import pytest
 from test_cli import run
 
-from cfa_lite import CFA, timing
-from cfa_lite.timing import Timing
+from cfa_lite import CFA
+from cfa_lite.evaluation import timing
+from cfa_lite.evaluation.timing import Timing
 
 
 @pytest.fixture

@@ -4,16 +4,17 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite import coord_linear, memory_bank, neighbors, scoring, training
-from cfa_lite.arguments import PaperSettings
-from cfa_lite.coord_linear import CoordLinear
+from cfa_lite.method import anomaly_map, hypersphere_loss, memory_bank, neighbors
+from cfa_lite.parameters import PaperSettings
+from cfa_lite.published import coordinates
+from cfa_lite.published.coordinates import CoordLinear
 
 STEP = 1e-6
 
 
 def hypersphere(descriptors, centers, radius, settings, n_patches):
     nearest = neighbors.nearest_k(descriptors, centers, settings.n_neighbors + settings.n_hard_negatives)
-    return training.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
+    return hypersphere_loss.coupled_hypersphere(descriptors, centers, nearest, radius, settings, n_patches)
 
 
 @pytest.fixture
@@ -28,13 +29,13 @@ def layer(rng):
 
 @pytest.fixture
 def centers(rng, pooled, layer):
-    return coord_linear.describe(pooled, layer) + 0.2 * rng.standard_normal((48, 5))
+    return coordinates.describe(pooled, layer) + 0.2 * rng.standard_normal((48, 5))
 
 
 def loss_of(pooled, layer, centers, radius, settings):
-    phi = coord_linear.describe(pooled, layer)
+    phi = coordinates.describe(pooled, layer)
     terms = hypersphere(phi, centers, radius, settings, len(phi))
-    return terms.attraction + terms.repulsion, terms, coord_linear.gradient(pooled, terms.of_descriptors)
+    return terms.attraction + terms.repulsion, terms, coordinates.gradient(pooled, terms.of_descriptors)
 
 
 def central_difference(function, array):
@@ -52,7 +53,7 @@ def central_difference(function, array):
 
 def test_describe_agrees_with_resizing_first(pooled, layer):
     np.testing.assert_allclose(
-        coord_linear.describe(pooled, layer), naive.describe(pooled, layer.weight, layer.bias), rtol=1e-10, atol=1e-12
+        coordinates.describe(pooled, layer), naive.describe(pooled, layer.weight, layer.bias), rtol=1e-10, atol=1e-12
     )
 
 
@@ -83,7 +84,7 @@ def test_nearest_k_of_equal_centers_takes_the_first_and_any_thread_count_is_bit_
 def test_loss_agrees_with_loops_and_gradient_with_central_differences(pooled, layer, centers, radius, margin, active):
     settings = PaperSettings(margin=margin)
     loss, terms, gradient = loss_of(pooled, layer, centers, radius, settings)
-    phi = coord_linear.describe(pooled, layer)
+    phi = coordinates.describe(pooled, layer)
     np.testing.assert_allclose(
         (terms.attraction, terms.repulsion), naive.coupled_hypersphere_loss(phi, centers, radius, 3, 3, margin, 1e-3)
     )
@@ -145,15 +146,15 @@ def test_nothing_is_nan_for_equal_patches_and_equal_centers(dtype):
     assert np.isfinite(terms.of_descriptors).all()
     assert np.isfinite([terms.attraction, terms.repulsion, terms.of_radius]).all()
     _, distance_sq = neighbors.nearest_k(descriptors, descriptors[:9].copy(), 3)
-    np.testing.assert_allclose(scoring.certainty_score(distance_sq), 0, atol=1e-2)
+    np.testing.assert_allclose(anomaly_map.certainty_score(distance_sq), 0, atol=1e-2)
 
 
 def test_certainty_is_softmin_times_the_nearest_distance(rng):
     d = np.sort(rng.random((10, 3)) * 4, axis=1)
     expected = np.exp(-d[:, 0]) / np.exp(-d).sum(axis=1) * d[:, 0]
-    np.testing.assert_allclose(scoring.certainty_score(d**2), expected)
+    np.testing.assert_allclose(anomaly_map.certainty_score(d**2), expected)
     far = np.array([[1e6, 1.001e6, 4e6]], np.float32)
-    assert np.isfinite(scoring.certainty_score(far)).all()
+    assert np.isfinite(anomaly_map.certainty_score(far)).all()
 
 
 def test_centers_follow_their_nearest_descriptors(rng):

@@ -17,7 +17,8 @@ from distributed import Client, LocalCluster
 from test_cli import run
 from test_resume import copies, rows_of, wait_for
 
-from cfa_lite import WorkerError, crew, workers
+from cfa_lite import WorkerError
+from cfa_lite.distributed import executor, jobs
 
 N_COPIES = 6  # of 16 pictures: two workers have a second or two to be killed in
 
@@ -51,7 +52,7 @@ def place(request):
 
 
 def start(*arguments, **options):
-    command = [sys.executable, "-m", "cfa_lite.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "cfa_lite", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
@@ -209,10 +210,10 @@ def die_at_two(task):
 
 
 def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
-    monkeypatch.setattr(crew, "_N_TRIES", 2)
+    monkeypatch.setattr(executor, "_N_TRIES", 2)
     seen = []
     with pytest.raises(WorkerError, match=r"^workers were killed 2 times in a row, at task 2 or soon after it \("):
-        with crew.Crew(2) as two:
+        with executor.Crew(2) as two:
             for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
                 seen.append(result)
     assert seen == [0, 1]
@@ -221,11 +222,10 @@ def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
 def test_what_a_worker_of_a_cluster_cannot_see_is_said(model, line, tmp_path):
     """On one PC all see the same files; this is what such a worker does."""
     paths = [line[0], tmp_path / "gone.png"]
-    fine, unseen = workers._score(pickle.dumps(model), False, True, paths)
+    fine, unseen = jobs._score(pickle.dumps(model), False, True, paths)
     assert fine.status == "ok" and fine.map is None
     assert (
-        unseen.status == "error"
-        and f"{paths[1]}: the worker on {workers.socket.gethostname()} sees no" in unseen.message
+        unseen.status == "error" and f"{paths[1]}: the worker on {jobs.socket.gethostname()} sees no" in unseen.message
     )
 
 
@@ -244,10 +244,10 @@ def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_written(part, 
     assert "no Dask scheduler answers at nowhere:port (" in said(["--dask", "nowhere:port"])
     assert "give one of them" in said(["--dask", "127.0.0.1:1", "--workers", 2], exit_code=2)
     with monkeypatch.context() as patch:
-        patch.setattr(crew, "__version__", "0.0.1")
+        patch.setattr(executor, "__version__", "0.0.1")
         assert "has not cfa-lite 0.0.1 but " in said(["--dask", cluster.scheduler_address])
     with monkeypatch.context() as patch, LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
-        patch.setattr(crew, "_SECONDS_TO_JOIN", 0.5)
+        patch.setattr(executor, "_SECONDS_TO_JOIN", 0.5)
         assert "has no worker. Start some: dask worker " in said(["--dask", empty.scheduler_address])
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)

@@ -45,8 +45,8 @@ def open_package() -> dict[str, Any]:
     def features(path: str, keep: str) -> dict[str, Any]:
         import numpy as np
 
-        from cfa_lite import images
-        from cfa_lite.backbone import Backbone, find_spec
+        from cfa_lite.features import images
+        from cfa_lite.features.backbone import Backbone, find_spec
 
         bands = images.read(path)
         np.savez(keep, *Backbone(find_spec("lite0")).maps(images.to_pixels(bands, bands[0].size[::-1])))

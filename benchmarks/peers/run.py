@@ -51,8 +51,10 @@ from PIL import Image  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 from told import EXPORTED, ratios, sizes, table  # noqa: E402
 
-from cfa_lite import demo, known, threads  # noqa: E402
-from cfa_lite.evaluation import PixelMeasures  # noqa: E402
+from cfa_lite import threads  # noqa: E402
+from cfa_lite.demo import cloth  # noqa: E402
+from cfa_lite.evaluation import ground_truth  # noqa: E402
+from cfa_lite.evaluation.metrics import PixelMeasures  # noqa: E402
 
 METHODS = (OURS, "PatchCore", EXPORTED, "PaDiM", "Cfa")
 OTHERS = ("PatchCore-4",)
@@ -149,7 +151,7 @@ def parse() -> Any:
     return args
 
 
-def pictures(work: Path, args: Any) -> tuple[Path, list[known.KnownPicture]]:
+def pictures(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownPicture]]:
     """Folder of the good pictures to fit on, and the pictures to score."""
     root = work / "pictures"
     shutil.rmtree(root, ignore_errors=True)
@@ -158,23 +160,23 @@ def pictures(work: Path, args: Any) -> tuple[Path, list[known.KnownPicture]]:
     if args.data:
         for path in _sets.train_pictures(args.data.resolve(), args.pictures):
             shutil.copy(path, good)
-        return good, known.find_test(args.data.resolve())
+        return good, ground_truth.find_test(args.data.resolve())
 
     def write(place: int) -> None:
         rng, name = np.random.default_rng(place), f"{place:03d}"
         is_line = place >= args.pictures
         if is_line and place % 2:
-            defect = demo.DEFECTS[place // 2 % len(demo.DEFECTS)]
-            pixels, mask = demo.weave_with_defect(rng, defect, SIZE_PX)
+            defect = cloth.DEFECTS[place // 2 % len(cloth.DEFECTS)]
+            pixels, mask = cloth.weave_with_defect(rng, defect, SIZE_PX)
             save(root / "ground_truth" / defect / f"{name}_mask.png", mask)
             save(root / "test" / defect / f"{name}.png", pixels)
         else:
-            save((root / "test" / "good" if is_line else good) / f"{name}.png", demo.weave(rng, SIZE_PX))
+            save((root / "test" / "good" if is_line else good) / f"{name}.png", cloth.weave(rng, SIZE_PX))
 
     places = range(args.pictures + 2 * args.line)
     for _ in threads.ordered_map(write, places, threads.available_cores()):
         pass
-    return good, known.find_test(root)
+    return good, ground_truth.find_test(root)
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -182,7 +184,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def machine(work: Path, args: Any, good: Path, test: list[known.KnownPicture]) -> None:
+def machine(work: Path, args: Any, good: Path, test: list[ground_truth.KnownPicture]) -> None:
     _common.print_machine(f"{args.threads} for fit, 1 and {args.threads} for one picture")
     for method in (OURS, "PatchCore"):
         with Worker(work, method, 1) as worker:
@@ -195,7 +197,7 @@ def machine(work: Path, args: Any, good: Path, test: list[known.KnownPicture]) -
 def same_features(work: Path) -> None:
     """Do the peers' network and ours give the same maps of a picture? Ends the script if not."""
     picture = work / "features.png"
-    save(picture, demo.weave(np.random.default_rng(0), SIZE_PX))
+    save(picture, cloth.weave(np.random.default_rng(0), SIZE_PX))
     kept = {method: work / f"features-{method}.npz" for method in (OURS, "PaDiM")}
     for method, path in kept.items():
         with Worker(work, method, 1) as worker:
@@ -262,12 +264,12 @@ def start_all(work: Path, args: Any, models: dict[str, dict], picture: Path) -> 
     return {method: np.array([seconds for seconds, _ in values]) for method, values in taken.items()}
 
 
-def measure(work: Path, models: dict[str, dict], test: list[known.KnownPicture]) -> dict[str, np.ndarray]:
+def measure(work: Path, models: dict[str, dict], test: list[ground_truth.KnownPicture]) -> dict[str, np.ndarray]:
     """Image AUROC, pixel AUROC and AUPRO of each method."""
     measured, kept = {}, work / "map.npy"
     sizes_px = [Image.open(picture.path).size[::-1] for picture in test]
     with_masks = all(picture.mask for picture in test if picture.defective)
-    masks = [known.read_mask(*of) for of in zip(test, sizes_px)] if with_masks else []
+    masks = [ground_truth.read_mask(*of) for of in zip(test, sizes_px)] if with_masks else []
     for method, model in models.items():
         pixels, scores = PixelMeasures(), []
         with Worker(work, method, 1) as worker:
@@ -284,7 +286,7 @@ def measure(work: Path, models: dict[str, dict], test: list[known.KnownPicture])
 
 
 def score_all(
-    work: Path, args: Any, models: dict[str, dict], test: list[known.KnownPicture]
+    work: Path, args: Any, models: dict[str, dict], test: list[ground_truth.KnownPicture]
 ) -> tuple[dict[int, dict[str, np.ndarray]], dict[str, float]]:
     """Seconds a picture by number of threads and method, and peak MB by method; processes take turns."""
     rng, counts = np.random.default_rng(0), sorted({1, args.threads})
