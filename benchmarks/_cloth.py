@@ -24,7 +24,7 @@ _PATCHES_PER_CENTER = 4  # with fewer a level gets fewer centers
 
 @dataclass(frozen=True)
 class Product:
-    """A model that works pictures at their own size, and `N_LINE` pictures for it, every second with a defect."""
+    """A model that works images at their own size, and `N_LINE` images for it, every second with a defect."""
 
     size_px: tuple[int, int]
     part: Path
@@ -43,7 +43,7 @@ def sizes(text: str) -> list[tuple[int, int]]:
 
 
 def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, with_defects: bool = False) -> list[Path]:
-    """Write `n` pictures of cloth, of which every second has a defect if so wanted, into a new folder; their paths."""
+    """Write `n` images of cloth, of which every second has a defect if so wanted, into a new folder; their paths."""
     folder.mkdir(parents=True)
 
     def one(place: int) -> Path:
@@ -61,7 +61,7 @@ def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, wit
 
 
 def product(folder: Path, size_px: tuple[int, int]) -> Product:
-    """Fit on as few pictures as give every level its 256 centers."""
+    """Fit on as few images as give every level its 256 centers."""
     patches = size_px[0] * size_px[1] / _COARSEST_PX**2
     n_good = max(_N_GOOD, int(np.ceil(_N_CENTERS * _PATCHES_PER_CENTER / patches)))
     found = Product(size_px, folder / "part.cfa", write(folder / "line", N_LINE, size_px, _LINE, with_defects=True))

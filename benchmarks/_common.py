@@ -25,7 +25,7 @@ _PACKAGES = ("cfa-lite", "numpy", "numba", "onnxruntime", "scipy", "pillow", "th
 _MIN_TIMED_SECONDS = 2e-3  # a timing is of so many calls that it takes this long, or clock and caller would count
 
 # The kernel counts what a process held before exec as its own peak, and that is its parent's memory. So a
-# small process in between starts the command and measures it; a benchmark that holds pictures does not count.
+# small process in between starts the command and measures it; a benchmark that holds images does not count.
 _MEASURE = """
 import json, os, subprocess, sys, time
 
@@ -76,7 +76,7 @@ def _version(name: str) -> str:
 
 
 def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], object]:
-    """A function that calls `call` on the next of `items`, so that no picture is always in the cache."""
+    """A function that calls `call` on the next of `items`, so that no image is always in the cache."""
     place = -1
 
     def next_one() -> object:

@@ -1,4 +1,4 @@
-"""What the benchmarks share of data sets in the MVTec AD layout: pictures, labels, masks, and evaluate.py's measures."""
+"""What the benchmarks share of data sets in the MVTec AD layout: images, labels, masks, and evaluate.py's measures."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def evaluate_module(args: argparse.Namespace) -> ModuleType:
     return module
 
 
-def train_pictures(root: Path, most: int = MAX_TRAIN) -> list[Path]:
-    """Good pictures to fit on, at most so many, evenly drawn as evaluate.py does."""
+def train_images(root: Path, most: int = MAX_TRAIN) -> list[Path]:
+    """Good images to fit on, at most so many, evenly drawn as evaluate.py does."""
     paths = sorted((root / "train" / "good").iterdir())
     if len(paths) <= most:
         return paths
@@ -62,7 +62,7 @@ def train_pictures(root: Path, most: int = MAX_TRAIN) -> list[Path]:
 
 
 class TestSet:
-    """Test pictures of a set with their labels and masks; masks are 224x224, as in evaluate.py."""
+    """Test images of a set with their labels and masks; masks are 224x224, as in evaluate.py."""
 
     __test__ = False  # pytest: not a test
 
@@ -75,7 +75,7 @@ class TestSet:
         self._evaluate = evaluate
 
     def shrunk(self, score_map: np.ndarray, size_px: tuple[int, int] | None = None) -> np.ndarray | None:
-        """A map at evaluate.py's size, by way of the picture's own (h, w) if that is given; None without masks."""
+        """A map at evaluate.py's size, by way of the image's own (h, w) if that is given; None without masks."""
         if self.masks is None:
             return None
         image, side = Image.fromarray(score_map), self._evaluate.SIZE
@@ -86,7 +86,7 @@ class TestSet:
     def measures(
         self, scores: Sequence[float], maps: Sequence[np.ndarray | None], at: np.ndarray | slice = slice(None)
     ) -> np.ndarray:
-        """Image AUROC, pixel AUROC and AUPRO of all pictures, or those `at`; the last two NaN without masks."""
+        """Image AUROC, pixel AUROC and AUPRO of all images, or those `at`; the last two NaN without masks."""
         found = [self._evaluate.auroc(self.labels[at], scores), np.nan, np.nan]
         if self.masks is not None:
             masks, stacked = self.masks[at], np.stack([m for m in maps if m is not None])

@@ -4,7 +4,7 @@
     python benchmarks/ablation.py ../shared/data --sets hk_star --seeds 0
 
 One fit with trained descriptors and one without, a set and seed; every other row changes what is done with the same
-distances. Measures are those of evaluate.py on maps brought to the pictures' size. A row's differences are to
+distances. Measures are those of evaluate.py on maps brought to the images' size. A row's differences are to
 `adapted`, set by set in the mean over seeds: their mean, the worst set, and the standard error of the mean over seeds
 of the difference of a set, in the mean over sets. Recipe `paper` is in benchmarks/paper.py: 20 times the time.
 """
@@ -77,7 +77,7 @@ class Ablation:
     def __init__(self, root, network, n_threads, evaluate, store):
         self.network, self.n_threads, self.store = network, n_threads, store
         self.test = _sets.TestSet(root, evaluate)
-        self.given = _sets.train_pictures(root)
+        self.given = _sets.train_images(root)
 
     def run(self, seed):
         quiet = lambda *a: None  # noqa: E731
@@ -86,7 +86,7 @@ class Ablation:
         for trained in (True, False):
             learnt = fit.learn(
                 good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
-                ingredients=fit.Ingredients(without_atypical=False, trained=trained), promise=fit.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
+                ingredients=fit.Ingredients(without_outliers=False, trained=trained), promise=fit.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
             ).learnt  # fmt: skip
             rows = {name: row[1:] for name, row in ROWS.items() if row[0] == trained}
             found |= self.measure(learnt, rows)

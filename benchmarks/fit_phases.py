@@ -1,11 +1,11 @@
-"""What does a fit take, as a command and by phase, and what does holding pictures back cost?
+"""What does a fit take, as a command and by phase, and what does holding images back cost?
 
-    python benchmarks/fit_phases.py --pictures 200
+    python benchmarks/fit_phases.py --images 200
 
 The command: seconds and peak memory of the whole process. By phase: seconds of its tasks over the threads, which is what it
 would take if every thread were always at work; the rest is waiting, and what is not in the tables below. "Held back" is what
-is done only so that good pictures are scored by what has not seen them: levels of all but a fold, their training, and the
-distances of the pictures. Pictures are the demo's cloth, 256x256 pixels.
+is done only so that good images are scored by what has not seen them: levels of all but a fold, their training, and the
+distances of the images. Images are the demo's cloth, 256x256 pixels.
 """
 
 from __future__ import annotations
@@ -32,54 +32,54 @@ SIZE_PX = (256, 256)
 TASKS: dict[str, Callable[[Any], str]] = {
     "read": lambda i: "read, features",
     "sample": lambda key: "sample",
-    "CrossFit.start": lambda task: "start, held back" if task[1] >= 0 else "start",
-    "CrossFit.train": lambda task: "train, held back" if task[1] >= 0 else "train",
-    "CrossFit.held_back": lambda i: "distances, held back",
-    "_keep_what_helps": lambda defect: "made-up defects checked",
+    "CrossFit.start": lambda task: "start, held out" if task[1] >= 0 else "start",
+    "CrossFit.train": lambda task: "train, held out" if task[1] >= 0 else "train",
+    "CrossFit.held_out": lambda i: "distances, held out",
+    "_keep_what_helps": lambda defect: "synthetic defects checked",
     "Finishing": lambda i: "scores and peaks",
 }
 # What one thread does alone, or beside those tasks.
 ALONE: tuple[_common.Watched, ...] = (
-    ("sizes of pictures", images, "size_of"),
+    ("sizes of images", images, "size_of"),
     ("features put away", feature_cache.FeatureStore, "keep"),
     ("near-duplicates", near_duplicates, "find"),
     ("all alike", fit, "_all_alike"),
     ("values of a level", cross_fit.CrossFit, "values"),
     ("how rare defects are", adaptation, "rareness"),
-    ("far out", limits, "far_out"),
+    ("far out", limits, "find_outliers"),
     ("maps of those left out", fit, "_left_out"),
-    ("maps of the most unlike", held_out.Finishing, "held_back"),
+    ("maps of the most unlike", held_out.Finishing, "held_out"),
     ("limits", limits, "limits"),
 )
 
 
 def main() -> None:
     parser = _common.parser(__doc__)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--threads", type=int, default=threads.available_cores())
-    parser.add_argument("--atypical", default="count", help="keep: no level is learnt twice")
+    parser.add_argument("--outliers", default="count", help="keep: no level is learnt twice")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     _common.print_machine(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         good = _cloth.write(Path(folder, "good"), args.pictures, SIZE_PX)
-        command(good, args.threads, args.atypical, args.rounds)
-        phases(good, args.threads, args.atypical, args.rounds)
+        command(good, args.threads, args.outliers, args.rounds)
+        phases(good, args.threads, args.outliers, args.rounds)
 
 
-def command(good: list[Path], n_threads: int, atypical: str, rounds: int) -> None:
-    """Print what `cfa-lite fit` takes of a folder that holds these pictures."""
+def command(good: list[Path], n_threads: int, outliers: str, rounds: int) -> None:
+    """Print what `cfa-lite fit` takes of a folder that holds these images."""
     folder = good[0].parent
     part = folder.parent / "fit.cfa"
-    line = [_common.cfa_lite_command(), "fit", folder, "-o", part, "--threads", str(n_threads), "--atypical", atypical]
+    line = [_common.cfa_lite_command(), "fit", folder, "-o", part, "--threads", str(n_threads), "--outliers", outliers]
     seconds, peak_mb = np.array([_common.run_measured(line) for _ in range(rounds)]).T
-    print(f"\ncfa-lite fit, {len(good)} pictures, {n_threads} threads, whole process, {rounds} runs")
+    print(f"\ncfa-lite fit, {len(good)} images, {n_threads} threads, whole process, {rounds} runs")
     print(f"  seconds    median {np.median(seconds):.2f}, {seconds.min():.2f} to {seconds.max():.2f}")
     print(f"  peak RSS   median {np.median(peak_mb):.0f} MB, {peak_mb.min():.0f} to {peak_mb.max():.0f}")
     print(f"  model      {part.stat().st_size / 1000:.0f} kB", flush=True)
 
 
-def phases(good: list[Path], n_threads: int, atypical: str, rounds: int) -> None:
+def phases(good: list[Path], n_threads: int, outliers: str, rounds: int) -> None:
     """Print where the time of `CFA.fit` goes."""
     _common.check_table(ALONE)
     CFA(threads=n_threads).fit(good[:8])  # kernels are compiled
@@ -88,12 +88,12 @@ def phases(good: list[Path], n_threads: int, atypical: str, rounds: int) -> None
         clocks = _common.Clocks(n_threads)
         with clocks.watching(ALONE), watching_tasks(clocks):
             start = time.perf_counter()
-            CFA(threads=n_threads, atypical=atypical).fit(good)
+            CFA(threads=n_threads, outliers=outliers).fit(good)
             wholes.append(time.perf_counter() - start)
-        held_back = sum(seconds for name, seconds in clocks.spent.items() if "held back" in name)
-        found.append({**clocks.spent, "rest": wholes[-1] - sum(clocks.spent.values()), "all held back": held_back})
+        held_out = sum(seconds for name, seconds in clocks.spent.items() if "held out" in name)
+        found.append({**clocks.spent, "rest": wholes[-1] - sum(clocks.spent.values()), "all held out": held_out})
     whole = float(np.median(wholes))
-    print(f"\nfit of {len(good)} pictures, {n_threads} threads, {rounds} rounds: {whole:.2f} s"
+    print(f"\nfit of {len(good)} images, {n_threads} threads, {rounds} rounds: {whole:.2f} s"
           f" ({min(wholes):.2f} to {max(wholes):.2f})")  # fmt: skip
     for name in found[0]:
         seconds = np.median([spent[name] for spent in found])

@@ -1,4 +1,4 @@
-"""Does every damaged model and picture end in one clear error, or in what was there?
+"""Does every damaged model and image end in one clear error, or in what was there?
 
     python benchmarks/fuzz.py --cases 10000
 
@@ -38,33 +38,33 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rng = np.random.default_rng(4)
-        pictures = [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(5)]
+        images = [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(5)]
         model = CFA(recipe="none", backbone=tiny_backbone.write(folder / "tiny.onnx"), n_centers=6, size=64, threads=1)
-        model.fit(pictures).save(folder / "whole.cfa")
-        whole, score = (folder / "whole.cfa").read_bytes(), model.score_image(pictures[0]).raw_score
+        model.fit(images).save(folder / "whole.cfa")
+        whole, score = (folder / "whole.cfa").read_bytes(), model.inspect(images[0]).raw_score
 
         def archive(rng: np.random.Generator) -> tuple[str, bool]:
             kind, data = damage.of_archive(whole, rng)
-            return kind, test_fuzz.check_archive(data, folder / "damaged.cfa", pictures[0], score)
+            return kind, test_fuzz.check_archive(data, folder / "damaged.cfa", images[0], score)
 
-        files = damage.pictures(np.random.default_rng(1))
+        files = damage.images(np.random.default_rng(1))
 
-        def picture(rng: np.random.Generator) -> tuple[str, bool]:
+        def image(rng: np.random.Generator) -> tuple[str, bool]:
             file = sorted(files)[rng.integers(len(files))]
             kind, data = damage.of_bytes(files[file], rng)
-            return f"{file}, {kind}", test_fuzz.check_picture(data, folder / file)
+            return f"{file}, {kind}", test_fuzz.check_image(data, folder / file)
 
         def forged(rng: np.random.Generator) -> tuple[str, bool]:
             _, data = damage.forged(whole, rng)
-            return "forged", test_fuzz.check_forged(data, folder / "forged.cfa", pictures[0])
+            return "forged", test_fuzz.check_forged(data, folder / "forged.cfa", images[0])
 
         run("models", archive, args.cases)
-        run("pictures", picture, args.cases)
+        run("images", image, args.cases)
         run("models with checksums made anew", forged, args.cases // 10)
         bombs = [damage.bomb(whole, np.random.default_rng(seed)) for seed in range(2)]
         before = peak_mb()
         for data in bombs * (args.bombs // 2):
-            assert test_fuzz.check_archive(data, folder / "damaged.cfa", pictures[0], score)
+            assert test_fuzz.check_archive(data, folder / "damaged.cfa", images[0], score)
         print(f"\n{args.bombs} bombs refused; peak memory grew by {peak_mb() - before:.0f} MB")
 
 

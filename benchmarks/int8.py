@@ -4,9 +4,9 @@
     python benchmarks/int8.py
 
 Variants are made by onnxruntime.quantization (u8 activations, s8 weights by channel, QDQ) or by models/quantise.py with
-something left out, from its pictures (Percentile and Entropy from every third whole one), and take turns on one thread.
-Errors are |map - float's map| / |float's map|, the median over pictures of the same kinds drawn with another seed, at
-stride 4, 8 and 16; "whitened" are those of maps whitened picture by picture as descriptors are, where small directions
+something left out, from its images (Percentile and Entropy from every third whole one), and take turns on one thread.
+Errors are |map - float's map| / |float's map|, the median over images of the same kinds drawn with another seed, at
+stride 4, 8 and 16; "whitened" are those of maps whitened image by image as descriptors are, where small directions
 count as much as large ones. Times are processor time, as others may be at work.
 """
 
@@ -37,7 +37,7 @@ NO_LIMIT = 10**9
 
 
 class Fed:
-    """Pictures as onnxruntime.quantization reads them."""
+    """Images as onnxruntime.quantization reads them."""
 
     def __init__(self, inputs):
         self._left = iter(inputs)
@@ -69,7 +69,7 @@ class BiasLeft(quantise.Quantiser):
 def variants(float_path: Path, folder: Path) -> dict[str, str]:
     """Paths of graphs by what they are; float first."""
     graph = onnx.load(float_path)
-    inputs = normalised(quantise.calibration_pictures())
+    inputs = normalised(quantise.calibration_images())
     made = {"float32": str(float_path), "shipped": str(find_spec(quantise.NAME).path)}
     theirs = {
         "onnxruntime, MinMax": {},
@@ -80,7 +80,7 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
     }
     for i, (name, options) in enumerate(theirs.items()):
         made[name] = str(folder / f"theirs{i}.onnx")
-        # histograms take pictures of one size, and keep all their maps in memory
+        # histograms take images of one size, and keep all their maps in memory
         fed = Fed(inputs[::6] if "calibrate_method" in options else inputs)
         quantize_static(
             str(float_path), made[name], fed, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
@@ -99,10 +99,10 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
     return made
 
 
-def normalised(pictures):
+def normalised(images):
     spec = find_spec(quantise.SOURCE)
     mean, std = (np.float32(values)[:, None, None] for values in (spec.mean, spec.std))
-    return [(pixels - mean) / std for pixels in pictures]
+    return [(pixels - mean) / std for pixels in images]
 
 
 def session_of(path: str):
@@ -124,7 +124,7 @@ def whitening(maps: np.ndarray) -> np.ndarray:
 
 
 def errors(sessions: dict, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Median over pictures of the relative error, plain and whitened: (2, n_outputs) of each variant."""
+    """Median over images of the relative error, plain and whitened: (2, n_outputs) of each variant."""
     taken: dict[str, list] = {name: [] for name in sessions}
     for pixels in inputs:
         exact = maps_of(sessions["float32"], pixels)
@@ -137,7 +137,7 @@ def errors(sessions: dict, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
                 for f, e, w in zip(found, exact, whiten)
             ]
             taken[name].append((plain, white))
-    return {name: np.median(of_pictures, axis=0) for name, of_pictures in taken.items()}
+    return {name: np.median(of_images, axis=0) for name, of_images in taken.items()}
 
 
 def main() -> None:
@@ -149,10 +149,10 @@ def main() -> None:
         sessions = {
             name: session_of(path) for name, path in variants(find_spec(quantise.SOURCE).path, Path(folder)).items()
         }
-    # a flat picture has one value a channel, but for its grain: there is nothing to be near to
-    pictures = [p for p in quantise.calibration_pictures(seed=1, n_rounds=1) if p.std() > 3]
-    found = errors(sessions, normalised(pictures))
-    print(f"\n{len(pictures)} pictures\n| | error, stride 4, 8, 16 | whitened |\n|---|---|---|")
+    # a flat image has one value a channel, but for its grain: there is nothing to be near to
+    images = [p for p in quantise.calibration_images(seed=1, n_rounds=1) if p.std() > 3]
+    found = errors(sessions, normalised(images))
+    print(f"\n{len(images)} images\n| | error, stride 4, 8, 16 | whitened |\n|---|---|---|")
     for name, (plain, white) in found.items():
         print(f"| {name} | {' '.join(f'{v:.3f}' for v in plain)} | {' '.join(f'{v:.3f}' for v in white)} |")
     for side in (256, 128):
@@ -161,17 +161,17 @@ def main() -> None:
         seconds = _common.interleaved(calls, args.rounds, time.thread_time)
         _common.print_interleaved(f"{side}x{side} px, {args.rounds} rounds, processor time", seconds)
     _common.print_interleaved(
-        "score_image of woven cloth, 288x384 px, processor time",
-        _common.interleaved(whole_pictures(), args.rounds, time.process_time),
+        "inspect of woven cloth, 288x384 px, processor time",
+        _common.interleaved(whole_images(), args.rounds, time.process_time),
     )
 
 
-def whole_pictures() -> dict:
-    """Scoring one picture by models that differ in their backbone only."""
+def whole_images() -> dict:
+    """Scoring one image by models that differ in their backbone only."""
     rng = np.random.default_rng(0)
     good, new = [weave(rng) for _ in range(30)], weave(rng)
     models = {name: CFA(backbone=name, threads=1).fit(good) for name in (quantise.SOURCE, quantise.NAME)}
-    return {name: partial(model.score_image, new) for name, model in models.items()}
+    return {name: partial(model.inspect, new) for name, model in models.items()}
 
 
 if __name__ == "__main__":

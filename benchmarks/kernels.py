@@ -2,7 +2,7 @@
 
     python benchmarks/kernels.py
 
-Sizes are those of a 256x256 px picture: 4096 x 24, 1024 x 40 and 256 x 112 patch features, 256 centers; for
+Sizes are those of a 256x256 px image: 4096 x 24, 1024 x 40 and 256 x 112 patch features, 256 centers; for
 what fitting does as well, also 65,536 points. Everything runs on one thread and one BLAS thread, interleaved.
 Each alternative is checked against the kernel before it is timed.
 """
@@ -16,7 +16,7 @@ from scipy import ndimage, sparse
 from cfa_lite import threads
 from cfa_lite.method import _kernels, neighbors
 
-PICTURE_SIZES = ((4096, 24), (1024, 40), (256, 112))
+IMAGE_SIZES = ((4096, 24), (1024, 40), (256, 112))
 FIT_SIZES = ((65536, 24), (65536, 40), (65536, 112))
 N_CENTERS = 256
 BLOCKS = (128, 256, 512, 1024)
@@ -31,16 +31,16 @@ def main() -> None:
     fit_sizes = () if args.small else FIT_SIZES
     rng = np.random.default_rng(0)
     with threads.serial_blas():
-        for n, d in PICTURE_SIZES:
+        for n, d in IMAGE_SIZES:
             nearest_of_columns(rng, n, d, args.rounds)
             distances(rng, n, d, args.rounds)
-        for n, d in (*PICTURE_SIZES, *fit_sizes):
+        for n, d in (*IMAGE_SIZES, *fit_sizes):
             add_to_clusters(rng, n, d, args.rounds)
-        for n, d in PICTURE_SIZES:
+        for n, d in IMAGE_SIZES:
             pool3x3(rng, d, int(n**0.5), args.rounds)
-        for n, d in (*PICTURE_SIZES, *fit_sizes):
+        for n, d in (*IMAGE_SIZES, *fit_sizes):
             block_size(rng, n, d, args.rounds)
-        # recipe `paper`: one block of rows against the bank of a 56x56 grid, and one picture
+        # recipe `paper`: one block of rows against the bank of a 56x56 grid, and one image
         merge_nearest(rng, 256, 3136, 176, args.rounds)
         # recipe `adapted`: a batch of training
         merge_nearest(rng, 2048, 256, 40, args.rounds)

@@ -4,7 +4,7 @@
     python benchmarks/kmeans.py --threads 1
 
 Within fit each K-means runs on one thread, beside others; one on all threads is what a caller of its own gets.
-Points are whitened patch features of pictures of woven cloth (cfa_lite.demo), 65,536 a level at 24, 40 and 112
+Points are whitened patch features of images of woven cloth (cfa_lite.demo), 65,536 a level at 24, 40 and 112
 dimensions; 256 centers; seeds 0 to 4. Every row takes its turn in each seed. Seconds are of the whole call, seeds
 and last assignment included. Inertia is computed in float64 by the same code for all, and given relative to the
 lowest that any run reached.
@@ -40,7 +40,7 @@ def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--points", type=int, default=cross_fit.N_PATCHES)
     parser.add_argument("--centers", type=int, default=256)
-    parser.add_argument("--pictures", type=int, default=256, help="256 give every level 65,536 patches")
+    parser.add_argument("--images", type=int, default=256, help="256 give every level 65,536 patches")
     parser.add_argument("--seeds", type=_common.numbers, default=[0, 1, 2, 3, 4], metavar="0,1,...")
     parser.add_argument("--threads", type=int, default=threads.available_cores())
     args = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
         print_equal_inertia(families, seconds, inertia)
 
 
-def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarray]:
+def make_points(n_images: int, n_points: int, n_threads: int) -> list[np.ndarray]:
     """Descriptors (n, d) float32 of the pooled levels of the full scale, as fit makes them."""
     network = Backbone(find_spec("lite0"))
 
@@ -63,7 +63,7 @@ def make_points(n_pictures: int, n_points: int, n_threads: int) -> list[np.ndarr
             images.to_pixels(images.read(weave(np.random.default_rng(i), SIZE_PX)), SIZE_PX), network
         )
 
-    maps = list(threads.ordered_map(one, range(n_pictures), n_threads))
+    maps = list(threads.ordered_map(one, range(n_images), n_threads))
     keys = [key for key in scorer.level_keys(len(network.spec.outputs)) if key.pooled and key.divisor == 1]
     made = []
     for rows, _ in cross_fit.sample(maps, keys, None, 0, n_threads).values():

@@ -3,7 +3,7 @@
     python benchmarks/paper.py ../shared/data --sets hk_star,piped_brg02_rl
     python benchmarks/paper.py ../shared/data --sets magnetic_tile_grouped --seeds 0 --banks position_mean
 
-For every set, bank and seed one training of 30 epochs; after epochs 1, 2, 5, 10, 20 and 30 the test pictures are scored
+For every set, bank and seed one training of 30 epochs; after epochs 1, 2, 5, 10, 20 and 30 the test images are scored
 with and without certainty. "last" is the fixed last epoch, which is what anybody can use. "best on test" is the authors'
 protocol: for each measure the epoch that is best on the test labels; it is printed to explain published numbers, and
 nothing is chosen by it. Measures are those of evaluate.py, on maps and masks at 224x224.
@@ -27,7 +27,7 @@ EPOCHS = (1, 2, 5, 10, 20, 30)
 
 
 class PaperSet(_sets.TestSet):
-    """Test pictures' features, kept once, and the measures of a model on them."""
+    """Test images' features, kept once, and the measures of a model on them."""
 
     def __init__(self, root, network, size_px, n_threads, evaluate):
         super().__init__(root, evaluate)
@@ -53,9 +53,7 @@ class PaperSet(_sets.TestSet):
 
 def run(root, network, bank, seed, args, evaluate):
     """Measures (epoch, certainty off / on, measure)."""
-    good = recipes.read_for_paper(
-        _sets.train_pictures(root), network, FeatureStore(1000), args.threads, lambda *a: None
-    )
+    good = recipes.read_for_paper(_sets.train_images(root), network, FeatureStore(1000), args.threads, lambda *a: None)
     size_px = good.working_sizes_px[0]
     test = PaperSet(root, network, size_px, args.threads, evaluate)
     epochs = [e for e in EPOCHS if e <= args.epochs]

@@ -3,7 +3,7 @@
     python benchmarks/presets.py ../shared/data --seeds 0,1
 
 Of each set and preset image AUROC / pixel AUROC / AUPRO by evaluate.py's measures, mean of seeds, and what was tried besides:
-a smaller size alone, or fewer centers alone. Time is that of score_image on one thread, of the demo's cloth at 256x256, all in
+a smaller size alone, or fewer centers alone. Time is that of inspect on one thread, of the demo's cloth at 256x256, all in
 turn, from a PNG file and from an array.
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
     print(f"\n| set | {' | '.join(ALL)} |\n|---|{'---|' * len(ALL)}")
     of_all = []
     for name in _sets.names(args):
-        train, test = _sets.train_pictures(args.data / name), _sets.TestSet(args.data / name, evaluate)
+        train, test = _sets.train_images(args.data / name), _sets.TestSet(args.data / name, evaluate)
         of_set = np.array([[measured(train, test, seed, params) for seed in args.seeds] for params in ALL.values()])
         print(f"{name}, seeds in order: {of_set.round(4).tolist()}", file=sys.stderr, flush=True)
         of_all.append(of_set.mean(axis=1))
@@ -54,9 +54,9 @@ def main() -> None:
 def measured(train: list[Path], test: _sets.TestSet, seed: int, params: dict[str, Any]) -> np.ndarray:
     model = CFA(seed=seed, **params).fit(train)
     scores, maps = [], []
-    for result in model.iter_score(test.paths):
+    for result in model.inspect_many(test.paths):
         scores.append(result.raw_score)
-        maps.append(test.shrunk(result.map, result.picture_size_px))
+        maps.append(test.shrunk(result.map, result.image_size_px))
     return test.measures(scores, maps)
 
 
@@ -67,8 +67,8 @@ def times(rounds: int) -> None:
         arrays = [np.asarray(Image.open(path)) for path in line]
         models = {label: CFA(threads=1, **params).fit(good) for label, params in ALL.items()}
         for what, items in (("a PNG file", line), ("an array", arrays)):
-            calls = {label: _common.in_turn(items, model.score_image) for label, model in models.items()}
-            _common.print_interleaved(f"score_image of {what}", _common.interleaved(calls, rounds))
+            calls = {label: _common.in_turn(items, model.inspect) for label, model in models.items()}
+            _common.print_interleaved(f"inspect of {what}", _common.interleaved(calls, rounds))
 
 
 if __name__ == "__main__":

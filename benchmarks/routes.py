@@ -1,8 +1,8 @@
-"""Is a picture's score the same by every route: a path, an array, alone, in a batch, on any number of threads?
+"""Is an image's score the same by every route: a path, an array, alone, in a batch, on any number of threads?
 
     python benchmarks/routes.py
 
-The demo's cloth; the largest difference of a picture's score and map to those of a path scored alone on one thread.
+The demo's cloth; the largest difference of an image's score and map to those of a path scored alone on one thread.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def compare(product: _cloth.Product) -> None:
     line = product.line
     arrays = [np.asarray(Image.open(path)) for path in line]
     by_route = {
-        "path, alone, 2 threads": [two.score_image(path) for path in line],
+        "path, alone, 2 threads": [two.inspect(path) for path in line],
         "path, batch, 1 thread": one.score(line),
         "path, batch, 2 threads": two.score(line),
         "path, batch in reverse, 2 threads": two.score(line[::-1])[::-1],
-        "array, alone, 1 thread": [one.score_image(array) for array in arrays],
-        "array, alone, 2 threads": [two.score_image(array) for array in arrays],
+        "array, alone, 1 thread": [one.inspect(array) for array in arrays],
+        "array, alone, 2 threads": [two.inspect(array) for array in arrays],
         "array, batch, 2 threads": two.score(arrays),
-        "PIL image, alone, 1 thread": [one.score_image(Image.fromarray(array)) for array in arrays],
+        "PIL image, alone, 1 thread": [one.inspect(Image.fromarray(array)) for array in arrays],
     }
-    first = [one.score_image(path) for path in line]
+    first = [one.inspect(path) for path in line]
     scores = [result.score for result in first]
     print(
-        f"\n{product}: largest difference to the path alone on 1 thread, {len(line)} pictures,"
+        f"\n{product}: largest difference to the path alone on 1 thread, {len(line)} images,"
         f" scores {min(scores):.3f} to {max(scores):.3f}"
     )
     for route, results in by_route.items():

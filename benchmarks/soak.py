@@ -1,8 +1,8 @@
-"""Does a long run stay as it begins: memory, open files, time a picture?
+"""Does a long run stay as it begins: memory, open files, time an image?
 
-    python benchmarks/soak.py --pictures 20000
+    python benchmarks/soak.py --images 20000
 
-Scores the demo's cloth round and round through `iter_score`, in one process. Memory is this process's resident set, from
+Scores the demo's cloth round and round through `inspect_many`, in one process. Memory is this process's resident set, from
 the second tenth on, when pools are filled; its slope is a least-squares line. Ends with an error beyond the bounds.
 """
 
@@ -22,7 +22,7 @@ from cfa_lite import CFA, threads
 
 SIZE_PX = (256, 256)
 N_FILES = 200
-MAX_SLOPE_MB = 1.0  # in 1,000 pictures
+MAX_SLOPE_MB = 1.0  # in 1,000 images
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -36,26 +36,26 @@ def n_handles() -> int:
 
 def main() -> None:
     parser = _common.parser(__doc__)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=threads.available_cores())
     args = parser.parse_args()
     _common.print_machine(args.threads)
     with tempfile.TemporaryDirectory() as name:
         paths = _cloth.write(Path(name, "cloth"), N_FILES, SIZE_PX, seed=1)
         model = CFA(recipe="none", threads=args.threads).fit(paths[:20])
-        n = args.pictures
+        n = args.images
         seconds, memory = np.empty(n), np.empty(n)
         handles = n_handles()
         start = time.perf_counter()
-        for i, result in enumerate(model.iter_score([paths[i % N_FILES] for i in range(n)])):
+        for i, result in enumerate(model.inspect_many([paths[i % N_FILES] for i in range(n)])):
             assert result.status == "ok", result.message
             seconds[i], memory[i] = result.seconds, memory_mb()
         whole = time.perf_counter() - start
         left = n_handles() - handles
     tenth = n // 10
     slope = 1000 * np.polyfit(np.arange(tenth, n), memory[tenth:], 1)[0]
-    print(f"\n{n} pictures in {whole:.0f} s; memory {memory[tenth]:.0f} MB after a tenth, {memory[-1]:.0f} MB at the end,"
-          f" slope {slope:+.3f} MB in 1,000 pictures; handles left open {left}")  # fmt: skip
+    print(f"\n{n} images in {whole:.0f} s; memory {memory[tenth]:.0f} MB after a tenth, {memory[-1]:.0f} MB at the end,"
+          f" slope {slope:+.3f} MB in 1,000 images; handles left open {left}")  # fmt: skip
     for part, these in (("first tenth", seconds[:tenth]), ("last tenth", seconds[-tenth:])):
         p50, p95, p99 = 1000 * np.quantile(these, (0.5, 0.95, 0.99))
         print(f"  {part}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms")

@@ -1,15 +1,15 @@
-"""How fast is it: to score one picture and many, to start, to fit; where does the time go, and how much memory is used?
+"""How fast is it: to score one image and many, to start, to fit; where does the time go, and how much memory is used?
 
     python benchmarks/speed.py
     python benchmarks/speed.py --sizes 256x256 --threads 1 --parts score --rounds 200
     python benchmarks/speed.py --parts many
 
-Parts: `score`, score_image against its backbone (the network over the same scales: working size and half of it), and by
-stage; `batch`, a folder scored several pictures at once and one after the other; `routes`, whether a score is the same by
-every route; `cold`, the command from its start; `memory` of the command that scores; `fit` of 200 pictures, as a command and by
+Parts: `score`, inspect against its backbone (the network over the same scales: working size and half of it), and by
+stage; `batch`, a folder scored several images at once and one after the other; `routes`, whether a score is the same by
+every route; `cold`, the command from its start; `memory` of the command that scores; `fit` of 200 images, as a command and by
 phase; `many`, the command that fits on 2,000, which takes minutes and is not among the default ones.
 
-Pictures are the demo's cloth, PNGs in a temporary folder, worked at their own size. Alternatives take turns; a ratio is that
+Images are the demo's cloth, PNGs in a temporary folder, worked at their own size. Alternatives take turns; a ratio is that
 of a round, its median with where the middle 80 % lie.
 """
 
@@ -40,10 +40,10 @@ PARTS = ("score", "batch", "routes", "cold", "memory", "fit", "many")
 N_GOOD, N_MANY = 200, 2000  # to fit on
 RUNS = 3  # of a fit, and of a command whose memory is measured
 STARTS = 7
-WHOLE = "score_image"
+WHOLE = "inspect"
 
-# What a picture passes through. A stage does not count what it spends in another one of this table, so that all of them and
-# the rest add up to score_image.
+# What an image passes through. A stage does not count what it spends in another one of this table, so that all of them and
+# the rest add up to inspect.
 STAGES: tuple[_common.Watched, ...] = (
     ("read the file", images, "read"),
     ("resize, to float", images, "to_pixels"),
@@ -126,23 +126,21 @@ def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
         clocks = _common.Clocks(n_threads)
         with clocks.watching(STAGES):
             start = time.perf_counter()
-            model.score_image(path)
+            model.inspect(path)
             calls.append({**clocks.spent, WHOLE: time.perf_counter() - start})
 
     h, w = product.size_px
     seconds = _common.interleaved(
         {
             f"backbone alone, {w}x{h} and {w // 2}x{h // 2}": alone(model._backbone()),
-            "score_image of a path": _common.in_turn(product.line, model.score_image),
-            "score_image of an array": _common.in_turn(arrays, model.score_image),
-            "score_image of a path, with clocks": _common.in_turn(product.line, by_stage),
+            "inspect of a path": _common.in_turn(product.line, model.inspect),
+            "inspect of an array": _common.in_turn(arrays, model.inspect),
+            "inspect of a path, with clocks": _common.in_turn(product.line, by_stage),
             "backbone lite2 alone": alone(Backbone(find_spec("lite2"))),
         },
         rounds,
     )
-    _common.print_interleaved(
-        f"{product}: score_image against its backbone, {told(n_threads)}, {rounds} rounds", seconds
-    )
+    _common.print_interleaved(f"{product}: inspect against its backbone, {told(n_threads)}, {rounds} rounds", seconds)
     print_stages(calls[-rounds:])
 
 
@@ -161,23 +159,23 @@ def print_stages(calls: list[dict[str, float]]) -> None:
 
 
 def batch(product: _cloth.Product, n_threads: int, rounds: int) -> None:
-    """A folder: several pictures at once, each on one thread, against one after the other on all threads."""
+    """A folder: several images at once, each on one thread, against one after the other on all threads."""
     one, several = load(product.part, threads=1), load(product.part, threads=n_threads)
     folder = product.line[0].parent
 
     def one_by_one(model: CFA) -> Callable[[], object]:
-        return lambda: [model.score_image(path) for path in product.line]
+        return lambda: [model.inspect(path) for path in product.line]
 
     seconds = _common.interleaved(
         {
-            f"iter_score, {n_threads} at once": lambda: list(several.iter_score(folder)),
-            f"score_image, one by one, {told(n_threads)}": one_by_one(several),
-            "score_image, one by one, 1 thread": one_by_one(one),
+            f"inspect_many, {n_threads} at once": lambda: list(several.inspect_many(folder)),
+            f"inspect, one by one, {told(n_threads)}": one_by_one(several),
+            "inspect, one by one, 1 thread": one_by_one(one),
         },
         rounds,
     )
     each = {name: taken / len(product.line) for name, taken in seconds.items()}
-    _common.print_interleaved(f"{product}: a folder, ms a picture, {len(product.line)} pictures, {rounds} rounds", each)
+    _common.print_interleaved(f"{product}: a folder, ms an image, {len(product.line)} images, {rounds} rounds", each)
 
 
 def cold(product: _cloth.Product) -> None:
@@ -186,7 +184,7 @@ def cold(product: _cloth.Product) -> None:
     starts = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "cfa-lite --help": [command, "--help"],
-        f"cfa-lite score, one picture of {product}": [command, "score", product.part, product.line[0]],
+        f"cfa-lite score, one image of {product}": [command, "score", product.part, product.line[0]],
     }
     rounds = [{name: _common.run_measured(parts)[0] for name, parts in starts.items()} for _ in range(STARTS + 1)]
     seconds = {name: np.array([one[name] for one in rounds[1:]]) for name in starts}
@@ -194,7 +192,7 @@ def cold(product: _cloth.Product) -> None:
 
 
 def memory(products: list[_cloth.Product], n_threads: list[int]) -> None:
-    print(f"\npeak memory of cfa-lite score, {_cloth.N_LINE} pictures, largest of {RUNS} runs")
+    print(f"\npeak memory of cfa-lite score, {_cloth.N_LINE} images, largest of {RUNS} runs")
     for product in products:
         for n in n_threads:
             command = [_common.cfa_lite_command(), "score", product.part, *product.line, "--threads", str(n)]

@@ -1,11 +1,11 @@
-"""What few good pictures cost, and what defective ones among them.
+"""What few good images cost, and what defective ones among them.
 
     python benchmarks/training_set.py ../shared/data --few 5,10,20,50,100,200
     python benchmarks/training_set.py ../shared/data --dirty 0.05,0.1
 
---few: fits on so many good pictures, drawn by the seed. --dirty: such a share of the set's own test defects is mixed
-among the good pictures and taken out of the test; a row shows the clean fit on the same test, the dirty fit with and
-without `atypical="keep"`, and how many good and defective pictures were left out. Measures are those of evaluate.py.
+--few: fits on so many good images, drawn by the seed. --dirty: such a share of the set's own test defects is mixed
+among the good images and taken out of the test; a row shows the clean fit on the same test, the dirty fit with and
+without `outliers="keep"`, and how many good and defective images were left out. Measures are those of evaluate.py.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from cfa_lite import CFA
 
 
 class PartOfTest:
-    """A set's test pictures without some of them."""
+    """A set's test images without some of them."""
 
     def __init__(self, test, which):
         self.test, self.at = test, np.flatnonzero(which)
 
     def measure(self, model):
         scores, maps = [], []
-        for result in model.iter_score([self.test.paths[i] for i in self.at]):
+        for result in model.inspect_many([self.test.paths[i] for i in self.at]):
             scores.append(result.score)
             maps.append(self.test.shrunk(result.full_map()))
         return self.test.measures(scores, maps, self.at)
 
 
 def few(root, test, numbers, seeds, threads):
-    given = _sets.train_pictures(root)
+    given = _sets.train_images(root)
     for n in [n for n in numbers if n <= len(given)] or [len(given)]:
         found = []
         for seed in seeds:
@@ -46,7 +46,7 @@ def few(root, test, numbers, seeds, threads):
 
 
 def dirty(root, test, shares, seeds, threads):
-    given = _sets.train_pictures(root)
+    given = _sets.train_images(root)
     defects = np.flatnonzero(test.labels)
     for share in shares:
         found, left_out = [], np.zeros(2, int)
@@ -58,11 +58,11 @@ def dirty(root, test, shares, seeds, threads):
             part = PartOfTest(test, rest)
             bad = [test.paths[i] for i in mixed]
             clean = CFA(seed=seed, threads=threads).fit(given)
-            kept = CFA(seed=seed, threads=threads, atypical="keep").fit(given + bad)
+            kept = CFA(seed=seed, threads=threads, outliers="keep").fit(given + bad)
             default = CFA(seed=seed, threads=threads).fit(given + bad)
             found.append([part.measure(model) for model in (clean, kept, default)])
             names = {path.name for path in bad}
-            named = [entry["name"] in names for entry in default.training_.get("atypical", [])]
+            named = [entry["name"] in names for entry in default.training_.get("outliers", [])]
             left_out += [named.count(False), named.count(True)]
         cells = [_sets.show(m) for m in np.mean(found, axis=0)]
         print(f"| {root.name} | {n} of {n + len(given)} | {' | '.join(cells)} |"
@@ -79,7 +79,7 @@ def main():
     sets = {name: _sets.TestSet(args.data / name, evaluate) for name in _sets.names(args)}
     _common.print_machine(args.threads)
     if args.few:
-        print("\n| set | good pictures | mean | spread over seeds |\n|---|---|---|---|")
+        print("\n| set | good images | mean | spread over seeds |\n|---|---|---|---|")
         for name, test in sets.items():
             few(args.data / name, test, args.few, args.seeds, args.threads)
     if args.dirty:

@@ -1,8 +1,8 @@
-"""cfa-lite: learn a product from pictures of good parts, find what is wrong with new ones. CPU only.
+"""cfa-lite: learn a product from images of good parts, find what is wrong with new ones. CPU only.
 
 >>> from cfa_lite import CFA, load
 >>> model = CFA().fit("good/")                      # doctest: +SKIP
->>> model.score_image("line/017.png").verdict       # doctest: +SKIP
+>>> model.inspect("line/017.png").verdict       # doctest: +SKIP
 'NG'
 """
 
@@ -15,11 +15,11 @@ from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFi
 
 if TYPE_CHECKING:
     from .estimator import CFA, load
-    from .results import ScoreResult
+    from .results import Inspection
 
 __all__ = [
     "CFA", "ArchiveError", "BackboneError", "CfaLiteError", "ImageError", "NotFittedError", "OutputError",
-    "ScoreResult", "WorkerError", "__version__", "load",
+    "Inspection", "WorkerError", "__version__", "load",
 ]  # fmt: skip
 
 
@@ -29,8 +29,8 @@ def __getattr__(name: str) -> object:
         from . import estimator
 
         return getattr(estimator, name)
-    if name == "ScoreResult":
-        from .results import ScoreResult
+    if name == "Inspection":
+        from .results import Inspection
 
-        return ScoreResult
+        return Inspection
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

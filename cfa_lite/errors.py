@@ -6,7 +6,7 @@ class CfaLiteError(Exception):
 
 
 class ImageError(CfaLiteError):
-    """A picture, or a set of pictures, cannot be used."""
+    """An image, or a set of images, cannot be used."""
 
 
 class BackboneError(CfaLiteError):

@@ -21,13 +21,13 @@ from .features import images
 from .features.backbone import Backbone, find_spec, open_fitted
 from .features.feature_cache import FeatureStore
 from .features.images import ImageLike, ValueRange
-from .features.mask import Area, MaskLike
+from .features.mask import InspectionMask, MaskLike
 from .fitted import Finish, Learnt, Level, PaperModel
 from .inference import inspection
 from .inference.inspection import Rules
 from .method import limits
 from .method.limits import Limits
-from .results import ScoreResult, failed
+from .results import Inspection, failed
 from .storage import serialization
 from .training import near_duplicates, recipes
 from .training.training_set import Progress
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class CFA:
-    """Coupled-hypersphere-based feature adaptation, made lite: learns one product from good pictures.
+    """Coupled-hypersphere-based feature adaptation, made lite: learns one product from good images.
 
     Follows scikit-learn's estimator contract: arguments are kept as given and checked in `fit`, what is
     learnt ends in ``_``, and `sklearn.base.clone` works.
@@ -57,37 +57,37 @@ class CFA:
     shrinkage : float, above 0
         Share of the mean eigenvalue added to each before whitening.
     background_share : float, 0 to 1
-        Share of a picture's own median distance that is taken off its map and score.
+        Share of an image's own median distance that is taken off its map and score.
     atypical : str
-        What recipe "adapted" does with pictures that are far out among the good ones. "count": they are not learnt
+        What recipe "adapted" does with images that are far out among the good ones. "count": they are not learnt
         from, but count for the limits, so that what is promised is promised of all. "drop": they are no good parts
-        and count for nothing. "keep": they are learnt from. `training_["atypical"]` names those left out.
+        and count for nothing. "keep": they are learnt from. `training_["outliers"]` names those left out.
     false_alarm_rate, unsure_rate : float, above 0 and below 1
-        Probability, at most, that a good picture is above the limit (NG), and above the lower limit (UNSURE). Where
-        there are too few good pictures for it, `limits_` holds what could be promised.
+        Probability, at most, that a good image is above the limit (NG), and above the lower limit (UNSURE). Where
+        there are too few good images for it, `limits_` holds what could be promised.
     limit_margin : float
         Share added to both limits.
     group_by : str or None
-        Regular expression; pictures in whose names it finds the same text (its first group, if it has one) were
+        Regular expression; images in whose names it finds the same text (its first group, if it has one) were
         taken together and count as one. Near-duplicates are found without it too.
     min_area : float
-        Pixels of the picture; smaller regions make no verdict NG.
+        Pixels of the image; smaller regions make no verdict NG.
     mm_per_pixel : float or None
         Gives regions their area in square millimetres.
     mask : path, PIL image, ndarray (h, w) or None
-        White counts, black is ignored; of the size of all pictures.
+        White counts, black is ignored; of the size of all images.
     size : int of at least 64, "full" or None
-        Pictures are worked in their own proportions, the median one at the area of a square with this side; "full": at
+        Images are worked in their own proportions, the median one at the area of a square with this side; "full": at
         their own size. Large ones are worked in tiles.
     smallest_defect : float or None
-        Pixels of the picture across; the size is raised until a defect of that size can be seen, to "full" at most.
+        Pixels of the image across; the size is raised until a defect of that size can be seen, to "full" at most.
     value_range : (float, float), "auto" or None
-        Values that are black and white: see `cfa_lite.images.read`. "auto": the lowest and highest of the good pictures.
+        Values that are black and white: see `cfa_lite.images.read`. "auto": the lowest and highest of the good images.
     checks : bool
-        Whether pictures that cannot be of the product (one grey value, far darker, brighter or more blurred than any
-        good picture, another size) get the verdict INVALID.
+        Whether images that cannot be of the product (one grey value, far darker, brighter or more blurred than any
+        good image, another size) get the verdict INVALID.
     seed : int, at least 0
-        Same seed, same pictures, same model.
+        Same seed, same images, same model.
     n_neighbors, n_hard_negatives : int
         Recipe "paper", as all up to `certainty`. K and J: nearest centers that attract, next ones that repel.
     radius, margin, nu : float
@@ -119,17 +119,17 @@ class CFA:
     limits_ : Limits
         Both limits of the raw score, and what is promised of them.
     good_scores_, good_groups_ : ndarray (n,)
-        Raw scores of the good pictures that made the limits, by levels that had not seen them, and their groups.
+        Raw scores of the good images that made the limits, by levels that had not seen them, and their groups.
     history_ : list of dict
         Earlier limits, the oldest first.
     scale_ : float
-        Working pixels a picture pixel. All pictures of a product are worked at one scale.
+        Working pixels an image pixel. All images of a product are worked at one scale.
     training_ : dict
         Where the model comes from: counts, sizes, versions; JSON types only.
     skipped_ : list of (str, str)
-        Name and message of each picture that `fit` left out.
-    unlike_ : list of ScoreResult
-        Good pictures with the highest scores, held back, with their maps; those left out first. Empty after `load`.
+        Name and message of each image that `fit` left out.
+    unlike_ : list of Inspection
+        Good images with the highest scores, held out, with their maps; those left out first. Empty after `load`.
     report_ : list of dict
         Recipe "paper", a row an epoch: loss, attraction, repulsion, the shares of their terms that are
         active, radius, drift (|W - W0| / |W0|), seconds. Empty after `load`; `info` has all but seconds.
@@ -149,11 +149,11 @@ class CFA:
     training_: dict[str, Any]
     finish_: Finish | None
     paper_: PaperModel | None
-    area_: Area | None
+    area_: InspectionMask | None
     value_range_: ValueRange | None
     history_: list[dict[str, Any]]
     skipped_: list[tuple[str, str]]
-    unlike_: list[ScoreResult]
+    unlike_: list[Inspection]
     report_: list[dict[str, float]]
 
     def __init__(
@@ -165,7 +165,7 @@ class CFA:
         n_centers: int | None = None,
         shrinkage: float = 0.1,
         background_share: float = 0.25,
-        atypical: str = "count",
+        outliers: str = "count",
         false_alarm_rate: float = 0.01,
         unsure_rate: float = 0.05,
         limit_margin: float = 0.0,
@@ -202,7 +202,7 @@ class CFA:
         self.n_centers = n_centers
         self.shrinkage = shrinkage
         self.background_share = background_share
-        self.atypical = atypical
+        self.outliers = outliers
         self.false_alarm_rate = false_alarm_rate
         self.unsure_rate = unsure_rate
         self.limit_margin = limit_margin
@@ -263,7 +263,7 @@ class CFA:
         return {k: v for k, v in self.__dict__.items() if k != "_open_backbone"}
 
     def fit(self, images_: ImageLike | Iterable[ImageLike], y: None = None, *, progress: Progress | None = None) -> CFA:
-        """Learn from pictures of good parts.
+        """Learn from images of good parts.
 
         Parameters
         ----------
@@ -283,7 +283,7 @@ class CFA:
         ValueError, TypeError
             If an argument is out of its range, or an object is not an image.
         ImageError
-            If fewer than 2 pictures can be used. Single pictures that cannot be read are left out,
+            If fewer than 2 images can be used. Single images that cannot be read are left out,
             logged and listed in `skipped_`.
         BackboneError
             If the backbone cannot be used.
@@ -316,7 +316,7 @@ class CFA:
 
     @property
     def threshold_(self) -> float:
-        """The limit of the raw score: above it a picture is NG."""
+        """The limit of the raw score: above it an image is NG."""
         return self.limits_.threshold
 
     def calibrate(
@@ -328,7 +328,7 @@ class CFA:
         limit_margin: float | None = None,
         group_by: str | None = None,
     ) -> CFA:
-        """Set both limits anew from good pictures that `fit` has not seen; what was learnt stays.
+        """Set both limits anew from good images that `fit` has not seen; what was learnt stays.
 
         Parameters
         ----------
@@ -346,7 +346,7 @@ class CFA:
         ValueError
             If a rate is out of its range.
         ImageError
-            If a picture cannot be used: a limit of good pictures must be of all of them.
+            If an image cannot be used: a limit of good images must be of all of them.
         """
         self._check_fitted()
         given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
@@ -394,32 +394,32 @@ class CFA:
         self.history_ = [*self.history_, self.limits_.to_dict()]
         self.limits_, self.good_scores_, self.good_groups_ = limits, scores, groups
 
-    def score_image(self, image: ImageLike) -> ScoreResult:
-        """Score one picture, on all threads.
+    def inspect(self, image: ImageLike) -> Inspection:
+        """Score one image, on all threads.
 
         Raises
         ------
         ImageError
-            If the picture cannot be used.
+            If the image cannot be used.
         NotFittedError
             If the model is not fitted.
         """
         self._check_fitted()
         return self._score(image, images.name_of(image, 0), threads.resolve(self.threads))
 
-    def score(self, images_: ImageLike | Iterable[ImageLike]) -> list[ScoreResult]:
-        """Score pictures; results in order. One that cannot be used gets the verdict ERROR."""
-        return list(self.iter_score(images_))
+    def score(self, images_: ImageLike | Iterable[ImageLike]) -> list[Inspection]:
+        """Score images; results in order. One that cannot be used gets the verdict ERROR."""
+        return list(self.inspect_many(images_))
 
-    def iter_score(self, images_: ImageLike | Iterable[ImageLike]) -> Iterator[ScoreResult]:
+    def inspect_many(self, images_: ImageLike | Iterable[ImageLike]) -> Iterator[Inspection]:
         """Like `score`, each result as soon as it and those before it are known.
 
-        Several pictures are worked at once, each on one thread.
+        Several images are worked at once, each on one thread.
         """
         self._check_fitted()
         given = _as_list(images_)
 
-        def one(i: int) -> ScoreResult:
+        def one(i: int) -> Inspection:
             name, start = images.name_of(given[i], i), time.perf_counter()
             try:
                 return self._score(given[i], name, 1)
@@ -428,7 +428,7 @@ class CFA:
 
         return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
 
-    def _score(self, image: ImageLike, name: str, n_threads: int) -> ScoreResult:
+    def _score(self, image: ImageLike, name: str, n_threads: int) -> Inspection:
         network = self._backbone()
         with threads.serial_blas():
             return inspection.examine(image, name, self._learnt(), network, self._rules(), n_threads)
@@ -478,7 +478,7 @@ class CFA:
     def _check_fitted(self) -> None:
         if not hasattr(self, "levels_"):
             raise NotFittedError(
-                "this CFA model is not fitted. Call fit with pictures of good parts, or load a .cfa file."
+                "this CFA model is not fitted. Call fit with images of good parts, or load a .cfa file."
             )
 
 
@@ -524,7 +524,7 @@ def load(path: str | os.PathLike, *, backbone: str | os.PathLike | None = None, 
 
 def _as_list(given: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
     if isinstance(given, (str, os.PathLike)):
-        return [picture.path for picture in images.find_pictures([given])]
+        return [picture.path for picture in images.find_images([given])]
     if isinstance(given, PIL.Image.Image):
-        raise TypeError("give a list of images, not one; score_image takes one")
+        raise TypeError("give a list of images, not one; inspect takes one")
     return list(given)

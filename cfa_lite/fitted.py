@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .features.images import ValueRange
-from .features.mask import Area
+from .features.mask import InspectionMask
 from .method import neighbors
 from .method.limits import Limits
 
@@ -21,12 +21,12 @@ class LevelKey:
     Attributes
     ----------
     divisor : int
-        The picture is worked at its working size divided by this, 1 or 2.
+        The image is worked at its working size divided by this, 1 or 2.
     output : int
         Index of the backbone's output.
     pooled : bool
         Whether each patch is averaged with its eight neighbours. Pooled levels alone make the
-        picture's score, all levels make the map.
+        image's score, all levels make the map.
     """
 
     divisor: int
@@ -46,10 +46,10 @@ class Level:
         Descriptors are (patches - mean) @ weight.
     centers : ndarray (n_centers, d) float32
     distance_mean : float
-        Mean distance of held-back good patches to banks that have not seen them; the unit of this
+        Mean distance of held-out good patches to banks that have not seen them; the unit of this
         level's distances.
     score_weight : float
-        Weight of this level in the picture's score; those of all pooled levels add up to 1.
+        Weight of this level in the image's score; those of all pooled levels add up to 1.
     """
 
     key: LevelKey
@@ -67,17 +67,17 @@ class Level:
 
 @dataclass(frozen=True)
 class Finish:
-    """What is done with a picture's distances besides weighing them.
+    """What is done with an image's distances besides weighing them.
 
     Attributes
     ----------
     map_smoothing : float
         Gaussian sigma of the map that is shown, as a share of the working size's short side.
     position_mean : ndarray (h, w) float32 or None
-        How much higher than elsewhere good pictures score at each place, on a coarse grid over the
-        picture; taken off the map that makes the score.
+        How much higher than elsewhere good images score at each place, on a coarse grid over the
+        image; taken off the map that makes the score.
     map_unit : float
-        Value of the map that is shown that is as high as a score of 1: the ratio of their means over good pictures.
+        Value of the map that is shown that is as high as a score of 1: the ratio of their means over good images.
     """
 
     map_smoothing: float
@@ -114,7 +114,7 @@ class PaperModel:
 class Learnt:
     """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names.
 
-    `good_scores` and `good_groups` are of the good pictures that made `limits`; `history` holds earlier limits, the
+    `good_scores` and `good_groups` are of the good images that made `limits`; `history` holds earlier limits, the
     oldest first.
     """
 
@@ -127,7 +127,7 @@ class Learnt:
     training: dict[str, Any]
     finish: Finish | None = None
     paper: PaperModel | None = None  # recipe `paper` has this in place of levels and finish
-    area: Area | None = None
+    area: InspectionMask | None = None
     value_range: ValueRange | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -168,8 +168,8 @@ class Learnt:
 
 
 @dataclass(frozen=True)
-class HeldBack:
-    """A good picture as seen by what had not seen it: its raw map (h, w), whose maximum is its raw score."""
+class HeldOut:
+    """A good image as seen by what had not seen it: its raw map (h, w), whose maximum is its raw score."""
 
     name: str
     size_px: tuple[int, int]
@@ -180,11 +180,11 @@ class HeldBack:
 class Fit:
     """What `fit` gives: what was learnt, and what is only told of it.
 
-    `unlike` are the good pictures with the highest scores, those left out first; `skipped` are names and messages of
-    pictures that could not be used; `epochs` is the training report of recipe `paper`.
+    `unlike` are the good images with the highest scores, those left out first; `skipped` are names and messages of
+    images that could not be used; `epochs` is the training report of recipe `paper`.
     """
 
     learnt: Learnt
-    unlike: list[HeldBack]
+    unlike: list[HeldOut]
     skipped: list[tuple[str, str]]
     epochs: list[dict[str, float]] = field(default_factory=list)

@@ -14,8 +14,8 @@ from .presets import PRESETS, resolved
 
 RECIPES = ("adapted", "none", "paper")
 BANKS = ("position_mean", "kmeans_ema")
-SIZE = PRESETS["exact"].size  # side of a square of the area that pictures are worked at
-ATYPICAL = ("count", "keep", "drop")
+SIZE = PRESETS["exact"].size  # side of a square of the area that images are worked at
+OUTLIERS = ("count", "keep", "drop")
 
 # Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
 _WHOLE = {
@@ -73,7 +73,7 @@ def check(params: Mapping[str, Any]) -> int:
         If one is out of its range; the message names it, its value and the range.
     """
     params = resolved(params)
-    for name, known in (("recipe", RECIPES), ("bank", BANKS), ("atypical", ATYPICAL)):
+    for name, known in (("recipe", RECIPES), ("bank", BANKS), ("outliers", OUTLIERS)):
         if params[name] not in known:
             raise ValueError(f"{name}={params[name]!r}: give one of {', '.join(map(repr, known))}")
     for name, lowest in _WHOLE.items():

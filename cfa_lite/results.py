@@ -17,7 +17,7 @@ VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
 
 @dataclass(frozen=True)
 class Region:
-    """A connected area of the map above the limit, in the picture's own pixels.
+    """A connected area of the map above the limit, in the image's own pixels.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Region:
     mean : float
         Mean value of the map in it.
     contour_px : list of (float, float)
-        Corners (x, y) of its outer border, clockwise; 0, 0 is the picture's upper left corner.
+        Corners (x, y) of its outer border, clockwise; 0, 0 is the image's upper left corner.
     """
 
     box_px: tuple[int, int, int, int]
@@ -46,15 +46,15 @@ class Region:
 
 
 @dataclass(frozen=True)
-class ScoreResult:
-    """The answer for one picture.
+class Inspection:
+    """The answer for one image.
 
     Attributes
     ----------
     path : str
-        The picture's path, or "image <position>" for one given as an object.
+        The image's path, or "image <position>" for one given as an object.
     status : str
-        "ok", "invalid" for a picture that cannot be of the product, or "error" for one that could not be scored;
+        "ok", "invalid" for an image that cannot be of the product, or "error" for one that could not be scored;
         `message` then says why.
     verdict : str
         "OK", "UNSURE", "NG", "INVALID", or "ERROR".
@@ -63,24 +63,24 @@ class ScoreResult:
     raw_score : float
         Maximum of the score map of the pooled levels, in units of the mean distance of good patches.
     threshold : float
-        The limit of raw_score, learnt from good pictures alone.
+        The limit of raw_score, learnt from good images alone.
     seconds : float
         Reading and scoring.
     message : str
         Empty, or what is wrong or should be known.
     percentile : float
-        How many good pictures of a hundred had a score no higher when the limit was set.
+        How many good images of a hundred had a score no higher when the limit was set.
     unsure_from : float
         The lower limit of `score`.
     regions : tuple of Region
         Where the map is above 1.0, the highest peak first; none unless the verdict is NG or INVALID.
     map : ndarray (h, w) float32 or None
-        Map at the size the picture was worked at, on the same scale as the score: 1.0 is the limit. None for an
+        Map at the size the image was worked at, on the same scale as the score: 1.0 is the limit. None for an
         error.
-    picture_size_px : (int, int)
-        Height and width of the picture; (0, 0) for an error.
+    image_size_px : (int, int)
+        Height and width of the image; (0, 0) for an error.
     value_range : (float, float) or None
-        What the model takes for black and white in the picture, to show it.
+        What the model takes for black and white in the image, to show it.
     """
 
     path: str
@@ -95,18 +95,18 @@ class ScoreResult:
     unsure_from: float = 1.0
     regions: tuple[Region, ...] = ()
     map: np.ndarray | None = None
-    picture_size_px: tuple[int, int] = (0, 0)
+    image_size_px: tuple[int, int] = (0, 0)
     value_range: tuple[float, float] | None = None
 
     def full_map(self) -> np.ndarray:
-        """The map brought to the picture's own size (bilinear): float32 (h, w).
+        """The map brought to the image's own size (bilinear): float32 (h, w).
 
         Raises
         ------
         ValueError
-            If the picture could not be scored.
+            If the image could not be scored.
         """
-        h, w = self.picture_size_px
+        h, w = self.image_size_px
         return self.map_at(w, h)
 
     def map_at(self, width: int, height: int) -> np.ndarray:
@@ -138,11 +138,11 @@ class ScoreResult:
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))
 
 
-def unfit(path: str, message: str, threshold: float, seconds: float) -> ScoreResult:
-    """Result of a picture that cannot be of the product and was not scored."""
-    return ScoreResult(path, "invalid", "INVALID", float("nan"), float("nan"), threshold, seconds, message)
+def unfit(path: str, message: str, threshold: float, seconds: float) -> Inspection:
+    """Result of an image that cannot be of the product and was not scored."""
+    return Inspection(path, "invalid", "INVALID", float("nan"), float("nan"), threshold, seconds, message)
 
 
-def failed(path: str, message: str, threshold: float, seconds: float) -> ScoreResult:
-    """Result of a picture that could not be scored."""
-    return ScoreResult(path, "error", "ERROR", float("nan"), float("nan"), threshold, seconds, message)
+def failed(path: str, message: str, threshold: float, seconds: float) -> Inspection:
+    """Result of an image that could not be scored."""
+    return Inspection(path, "error", "ERROR", float("nan"), float("nan"), threshold, seconds, message)

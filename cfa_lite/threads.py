@@ -1,4 +1,4 @@
-"""One thread budget for everything: pictures and levels run beside each other, BLAS stays serial.
+"""One thread budget for everything: images and levels run beside each other, BLAS stays serial.
 
 Parallel work is cut into tasks that do not depend on the number of threads, and each task multiplies
 with one BLAS thread. So results are bit-equal on any number of threads, and no global thread setting

@@ -37,12 +37,12 @@ from cfa_lite.features.runtime import onnxruntime  # noqa: E402
 
 SOURCE, NAME = "lite0", "lite0-int8"
 SIDE_PX = 256
-N_ROUNDS = 2  # of every kind of picture
+N_ROUNDS = 2  # of every kind of image
 RELU6_SCALE = 6 / 255
 
 
-def calibration_pictures(seed=0, n_rounds=N_ROUNDS):
-    """Pictures (3, h, w) float32 of many kinds, 0 to 255, whole and halved; of none that a set holds."""
+def calibration_images(seed=0, n_rounds=N_ROUNDS):
+    """Images (3, h, w) float32 of many kinds, 0 to 255, whole and halved; of none that a set holds."""
     rng = np.random.default_rng(seed)
     pictures = []
     for i in range(n_rounds):
@@ -103,11 +103,11 @@ def _board(rng):
     return ndimage.gaussian_filter(board, (0.6, 0.6, 0))
 
 
-def _discs(rng, picture, n):
+def _discs(rng, image, n):
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
     for row, column, radius in rng.uniform((0, 0, 2), (SIDE_PX, SIDE_PX, 25), (n, 3)):
-        picture[np.hypot(y - row, x - column) < radius] = rng.uniform(0, 255, picture.shape[2:])
-    return picture
+        image[np.hypot(y - row, x - column) < radius] = rng.uniform(0, 255, image.shape[2:])
+    return image
 
 
 def channel_ranges(model, inputs):
@@ -334,7 +334,7 @@ def main():
     source = manifest["backbones"][SOURCE]
     model = onnx.load(HERE / source["file"])
     mean, std = (np.float32(source["input"][key])[:, None, None] for key in ("mean", "std"))
-    inputs = [(pixels - mean) / std for pixels in calibration_pictures()]
+    inputs = [(pixels - mean) / std for pixels in calibration_images()]
     quantised = Quantiser(model, *channel_ranges(model, inputs)).build()
     path = HERE / "lite0_int8_v1" / "backbone.onnx"
     path.parent.mkdir(exist_ok=True)
@@ -345,7 +345,7 @@ def main():
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     manifest_path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    print(f"{path}: {path.stat().st_size} bytes, from {len(inputs)} pictures")
+    print(f"{path}: {path.stat().st_size} bytes, from {len(inputs)} images")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def cloth(tmp_path_factory):
-    """The demo's pictures: good/, line/, masks/, defects.csv."""
+    """The demo's images: good/, line/, masks/, defects.csv."""
     folder = tmp_path_factory.mktemp("demo") / "cloth"
     make_demo(folder, seed=1, n_good=16, n_line_good=6, n_per_defect=2)
     return folder
@@ -48,7 +48,7 @@ def part(model, tmp_path_factory):
 
 
 @pytest.fixture
-def small_pictures(rng):
+def small_images(rng):
     """Eight 96x64 arrays of soft noise, quick to fit."""
     coarse = rng.integers(40, 200, (8, 8, 12, 3)).astype(np.uint8)
     return [np.asarray(Image.fromarray(c).resize((96, 64), Image.Resampling.BICUBIC)) for c in coarse]

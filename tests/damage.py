@@ -220,8 +220,8 @@ def _npy(array):
     return file.getvalue()
 
 
-def pictures(rng):
-    """Whole picture files by name, of every kind that the reader knows."""
+def images(rng):
+    """Whole image files by name, of every kind that the reader knows."""
     from PIL import Image
 
     grey = Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8))
@@ -231,7 +231,7 @@ def pictures(rng):
     turned = Image.Exif()
     turned[0x0112] = 6
     found = {}
-    for name, picture, options in (
+    for name, image, options in (
         ("grey.png", grey, {}), ("deep.png", deep, {}), ("palette.png", colour.convert("P"), {}),
         ("alpha.png", colour.convert("RGBA"), {}), ("turned.png", colour, {"exif": turned}),
         ("moving.png", colour, {"save_all": True, "append_images": [colour.rotate(180)]}),
@@ -244,6 +244,6 @@ def pictures(rng):
     ):  # fmt: skip
         file = io.BytesIO()
         ending = name.rsplit(".", 1)[1].upper().replace("JPG", "JPEG").replace("PGM", "PPM")
-        picture.save(file, ending, **options)
+        image.save(file, ending, **options)
         found[name] = file.getvalue()
     return found

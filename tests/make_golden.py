@@ -16,7 +16,7 @@ from cfa_lite import CFA
 DATA = Path(__file__).parent / "data"
 
 
-def pictures(n):
+def images(n):
     rng = np.random.default_rng(20)
     return [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(n)]
 
@@ -28,11 +28,11 @@ def main():
     mask = np.ones((60, 72), bool)
     mask[:, :20] = False
     model = CFA(backbone=network, n_centers=8, size=96, mask=mask, mm_per_pixel=0.1, group_by=r"(\d)$", threads=1)
-    model.fit(pictures(8))
+    model.fit(images(8))
     model.backbone = network.name  # wherever the checkout is
     model.adjust(sensitivity=0.9)
     model.save(DATA / "golden.cfa")
-    result = model.score_image(pictures(9)[8])
+    result = model.inspect(images(9)[8])
     print(f"{result.raw_score=!r} {result.score=!r} {result.verdict=} {(DATA / 'golden.cfa').stat().st_size} bytes")
 
 

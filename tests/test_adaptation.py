@@ -9,7 +9,7 @@ from cfa_lite.inference import scorer
 from cfa_lite.method import memory_bank, whitening
 from cfa_lite.training import adaptation, fit, recipes
 from cfa_lite.training.held_out import Finishing
-from cfa_lite.training.training_set import GoodPictures
+from cfa_lite.training.training_set import TrainingSet
 
 
 @pytest.fixture
@@ -135,12 +135,12 @@ def test_position_means_are_of_recipe_adapted_and_add_up_to_nothing(good):
     assert {level.score_weight for level in plain.levels_ if level.key.pooled} == {1 / 6}
 
 
-def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
+def test_a_held_back_score_uses_position_means_without_its_own_image(rng):
     levels = [Level(LevelKey(1, 0, p), *(np.zeros((1, 1), np.float32),) * 3, 1.0, float(p)) for p in (True, False)]
     maps = rng.random((4, 16, 16)).astype(np.float32)
     maps[0, :8, :8] += 10
     distances = [{level.key: m for level in levels} for m in maps]
-    good = GoodPictures([], [], [], [(64, 64)] * 4, 1.0, [], [])
+    good = TrainingSet([], [], [], [(64, 64)] * 4, 1.0, [], [])
     finishing = Finishing(0.25, 2 / 224, True, 1, lambda *a: None)
 
     def run(which):
@@ -156,14 +156,14 @@ def test_a_held_back_score_uses_position_means_without_its_own_picture(rng):
     assert scores[0] > scorer.combine(distances[0], levels, finish, 0.25, (64, 64)).max() + 0.1
 
 
-def test_made_up_defects_all_on_pictures_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):
-    """With more pictures than made-up defects, some get none."""
+def test_made_up_defects_all_on_images_that_cannot_be_read_leave_every_level_at_its_start(good, tmp_path):
+    """With more images than synthetic defects, some get none."""
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     n_given = 10 * recipes.N_DEFECTS
     given = [broken] * n_given
     for place in (0, 1, 2):  # the first defect is on the tenth
         given[place] = good[place]
     model = CFA(n_centers=16, threads=2).fit(given)
     assert model.training_["n_images"] == 3 and model.training_["moves"] == []
-    assert model.score_image(good[0]).verdict in ("OK", "NG")
+    assert model.inspect(good[0]).verdict in ("OK", "NG")

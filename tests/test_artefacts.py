@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 from cfa_lite import OutputError
-from cfa_lite.features.images import PictureFile
+from cfa_lite.features.images import ImageFile
 from cfa_lite.report import outputs, overlay, tables
-from cfa_lite.results import FIELDS, Region, ScoreResult
+from cfa_lite.results import FIELDS, Inspection, Region
 
 
 def result(**change):
     values = dict(path="line/a, b.png", status="ok", verdict="NG", score=1.5, raw_score=3.0, threshold=2.0, seconds=0.01,
                   percentile=99.0, regions=(Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
-                  map=np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96), picture_size_px=(128, 200))  # fmt: skip
-    return ScoreResult(**values | change)
+                  map=np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96), image_size_px=(128, 200))  # fmt: skip
+    return Inspection(**values | change)
 
 
 def test_csv_has_the_promised_columns_and_survives_commas():
@@ -62,14 +62,14 @@ def test_unknown_ending():
         (["a.png.tif", "a.png", "a.jpg"], ["in/a.png", "in/a", "a.jpg"]),
     ],
 )
-def test_no_two_pictures_share_an_output(relatives, expected):
-    names = outputs.output_names([PictureFile(Path("in", r), Path(r)) for r in relatives])
+def test_no_two_images_share_an_output(relatives, expected):
+    names = outputs.output_names([ImageFile(Path("in", r), Path(r)) for r in relatives])
     assert [n.as_posix() for n in names] == expected
 
 
 def test_two_folders_with_the_same_names_stay_apart():
-    pictures = [PictureFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
-    names = outputs.output_names([*pictures, PictureFile(Path("line1", "2.png"), Path("2.png"))])
+    pictures = [ImageFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
+    names = outputs.output_names([*pictures, ImageFile(Path("line1", "2.png"), Path("2.png"))])
     assert [n.as_posix() for n in names] == ["line1/sub/1", "line2/sub/1", "2"]
 
 
@@ -79,7 +79,7 @@ WINDOWS = [r"\\server\share\line", "C:\\" + "\\".join(["long" * 10] * 8), "\\\\?
 @pytest.mark.parametrize("folder", WINDOWS)
 def test_paths_of_windows_as_text(folder):
     paths = [PureWindowsPath(folder, *parts) for parts in (("a.png",), ("sub", "a.PNG"), ("sub", "a.bmp"))]
-    pictures = [PictureFile(path, path.relative_to(folder)) for path in paths]
+    pictures = [ImageFile(path, path.relative_to(folder)) for path in paths]
     names = outputs.output_names(pictures)
     assert [name.as_posix() for name in names] == ["a", "sub/a.PNG", "sub/a.bmp"]
     line = tables.row(result(path=str(paths[1])), "jsonl")
@@ -89,7 +89,7 @@ def test_paths_of_windows_as_text(folder):
     ] == str(paths[1])
 
 
-def test_map_file_is_float_and_of_the_pictures_size(tmp_path):
+def test_map_file_is_float_and_of_the_images_size(tmp_path):
     outputs.write_map(result(), tmp_path / "sub" / "a.tiff")
     image = Image.open(tmp_path / "sub" / "a.tiff")
     assert (image.mode, image.size) == ("F", (200, 128))
@@ -108,13 +108,13 @@ def test_places_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize("shape", [(128, 200), (40, 900), (900, 60), (33, 33)])
 def test_overlay_shows_both_panels_at_any_proportions(rng, shape):
     picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    image = overlay.overlay(picture, result(picture_size_px=shape))
+    image = overlay.overlay(picture, result(image_size_px=shape))
     assert image.mode == "RGB"
     assert max(image.size) < 2200
     assert min(image.size) >= 180
 
 
-def test_overlay_colours_mean_the_same_for_every_picture(rng):
+def test_overlay_colours_mean_the_same_for_every_image(rng):
     """The map's own maximum must not matter: equal values get equal colours."""
     values = np.array([[0.7, 1.3]])
     alone = overlay.colour(values)

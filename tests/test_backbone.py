@@ -37,12 +37,12 @@ def test_lite0_is_as_the_issue_describes_it(lite0):
     assert lite0.unit_px == 16
 
 
-def test_lite2_has_more_channels_at_the_same_strides(small_pictures):
+def test_lite2_has_more_channels_at_the_same_strides(small_images):
     network = Backbone(find_spec("lite2"))
     assert [(c, s) for _, c, s in network.spec.outputs] == [(24, 4), (48, 8), (120, 16)]
-    model = CFA(backbone="lite2", n_centers=8).fit(small_pictures)
+    model = CFA(backbone="lite2", n_centers=8).fit(small_images)
     assert [len(level.mean) for level in model.levels_[:3]] == [24, 48, 120]
-    assert model.score_image(small_pictures[0]).verdict in ("OK", "NG")
+    assert model.inspect(small_images[0]).verdict in ("OK", "NG")
 
 
 def test_maps_do_not_depend_on_threads(lite0, rng):
@@ -56,27 +56,27 @@ def test_pixels_that_are_not_finite_are_refused(lite0):
         lite0.maps(np.full((3, 64, 64), np.nan, np.float32))
 
 
-def test_own_backbone_fits_scores_and_travels(tmp_path, small_pictures):
+def test_own_backbone_fits_scores_and_travels(tmp_path, small_images):
     path = tiny_backbone.write(tmp_path / "tiny.onnx")
-    model = CFA(backbone=path, n_centers=16, threads=1).fit(small_pictures)
+    model = CFA(backbone=path, n_centers=16, threads=1).fit(small_images)
     assert {(level.key.output, len(level.mean)) for level in model.levels_} == {(0, 5), (1, 7)}
     model.save(tmp_path / "part.cfa")
-    before = model.score_image(small_pictures[0])
+    before = model.inspect(small_images[0])
     (tmp_path / "moved").mkdir()
     for name in ("tiny.onnx", "tiny.json", "part.cfa"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
     beside = load(tmp_path / "moved" / "part.cfa")
-    assert beside.score_image(small_pictures[0]).raw_score == before.raw_score
+    assert beside.inspect(small_images[0]).raw_score == before.raw_score
     (tmp_path / "moved" / "part.cfa").rename(tmp_path / "part.cfa")
     with pytest.raises(BackboneError, match="does not exist"):
         load(tmp_path / "part.cfa")
     named = load(tmp_path / "part.cfa", backbone=tmp_path / "moved" / "tiny.onnx")
-    assert named.score_image(small_pictures[0]).raw_score == before.raw_score
+    assert named.inspect(small_images[0]).raw_score == before.raw_score
 
 
-def test_another_backbone_than_fitted_is_refused(tmp_path, small_pictures):
+def test_another_backbone_than_fitted_is_refused(tmp_path, small_images):
     path = tiny_backbone.write(tmp_path / "tiny.onnx")
-    CFA(backbone=path, n_centers=16, threads=1).fit(small_pictures).save(tmp_path / "part.cfa")
+    CFA(backbone=path, n_centers=16, threads=1).fit(small_images).save(tmp_path / "part.cfa")
     tiny_backbone.write(path, seed=1)
     with pytest.raises(BackboneError, match="fitted with"):
         load(tmp_path / "part.cfa")
@@ -146,9 +146,9 @@ def test_a_file_that_is_no_graph(tmp_path):
         Backbone(find_spec(path))
 
 
-def test_a_manifest_that_was_changed_after_the_fit_is_noticed(small_pictures, tmp_path):
+def test_a_manifest_that_was_changed_after_the_fit_is_noticed(small_images, tmp_path):
     network = tiny_backbone.write(tmp_path / "tiny.onnx")
-    CFA(recipe="none", backbone=network, n_centers=4, threads=1).fit(small_pictures).save(tmp_path / "p.cfa")
+    CFA(recipe="none", backbone=network, n_centers=4, threads=1).fit(small_images).save(tmp_path / "p.cfa")
     entry = json.loads(network.with_suffix(".json").read_text())
     entry["input"]["mean"] = [0, 0, 0]
     network.with_suffix(".json").write_text("\ufeff" + json.dumps(entry), encoding="utf-8")

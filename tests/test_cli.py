@@ -23,7 +23,7 @@ def run(*arguments):
 def test_fit_score_info(cloth, tmp_path):
     fitted = run("fit", cloth / "good", "-o", tmp_path / "new" / "part.cfa", "--n-centers", 32)
     assert fitted.exit_code == 0, fitted.output
-    assert "16 pictures worked at 288x224 px" in fitted.stderr
+    assert "16 images worked at 288x224 px" in fitted.stderr
     assert fitted.stdout == ""
     scored = run("score", tmp_path / "new" / "part.cfa", cloth / "line", "--output", tmp_path / "r.csv",
                  "--maps", tmp_path / "maps", "--overlays", tmp_path / "seen")  # fmt: skip
@@ -36,14 +36,14 @@ def test_fit_score_info(cloth, tmp_path):
     assert sorted(os.listdir(tmp_path / "maps")) == [f"{i:03d}.tiff" for i in range(16)]
     assert sorted(os.listdir(tmp_path / "seen")) == [f"{i:03d}.png" for i in range(16)]
     told = run("info", tmp_path / "new" / "part.cfa")
-    assert "good pictures: 16 used" in told.stdout
+    assert "good images: 16 used" in told.stdout
     facts = json.loads(run("info", "--json", tmp_path / "new" / "part.cfa").stdout)
     assert facts["training"]["n_images"] == 16
 
 
 def test_line_on_stdout(part, line):
     scored = run("score", part, line[0])
-    result = load(part).score_image(line[0])
+    result = load(part).inspect(line[0])
     assert scored.stdout == f"{result.verdict:6s} {result.score:8.3f}  {line[0]}\n"
 
 
@@ -62,7 +62,7 @@ def test_exit_codes(part, cloth, line, tmp_path):
     results = load(part).score(line)
     bad = next(p for p, r in zip(line, results) if r.verdict == "NG")
     fine = next(p for p, r in zip(line, results) if r.verdict == "OK")
-    (tmp_path / "broken.png").write_text("no picture")
+    (tmp_path / "broken.png").write_text("no image")
     assert run("score", part, bad).exit_code == 0
     assert run("score", part, bad, "--fail-on-anomaly").exit_code == 3
     assert run("score", part, fine, "--fail-on-anomaly").exit_code == 0
@@ -71,15 +71,15 @@ def test_exit_codes(part, cloth, line, tmp_path):
     assert run("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--shrinkage", "0").exit_code == 2
 
 
-def test_one_bad_picture_is_a_row(part, line, tmp_path):
+def test_one_bad_image_is_a_row(part, line, tmp_path):
     (tmp_path / "line").mkdir()
-    (tmp_path / "line" / "0.png").write_text("no picture")
+    (tmp_path / "line" / "0.png").write_text("no image")
     os.symlink(line[0], tmp_path / "line" / "1.png")
     scored = run("score", part, tmp_path / "line", "--output", tmp_path / "r.csv", "--overlays", tmp_path / "seen")
     assert scored.exit_code == 1
     rows = list(csv.DictReader(open(tmp_path / "r.csv", encoding="utf-8")))
     assert [row["status"] for row in rows] == ["error", "ok"]
-    assert "cannot be read as a picture" in rows[0]["message"]
+    assert "cannot be read as an image" in rows[0]["message"]
     assert os.listdir(tmp_path / "seen") == ["1.png"]
 
 
@@ -101,13 +101,13 @@ def test_outputs_below_the_input_are_not_scored_again(part, line, tmp_path):
         assert len(scored.stdout.splitlines()) == 1
 
 
-def test_a_picture_is_never_overwritten(part, line, tmp_path):
+def test_a_image_is_never_overwritten(part, line, tmp_path):
     Image.open(line[0]).save(tmp_path / "1.png")
     before = (tmp_path / "1.png").read_bytes()
     for option, place in (("--overlays", tmp_path), ("--output", tmp_path / "1.png")):
         scored = run("score", part, tmp_path, option, place, "--format", "csv")
         assert scored.exit_code == 1
-        assert "would overwrite the picture" in scored.stderr
+        assert "would overwrite the image" in scored.stderr
         assert (tmp_path / "1.png").read_bytes() == before
 
 
@@ -121,17 +121,17 @@ def broken_calls(part, good, tmp_path):
     damaged.write_bytes(part.read_bytes()[:5000])
     out = tmp_path / "out.cfa"
     return [
-        (("fit", tmp_path / "empty", "-o", out), "empty holds no picture"),
+        (("fit", tmp_path / "empty", "-o", out), "empty holds no image"),
         (("fit", tmp_path / "gone", "-o", out), "gone does not exist"),
-        (("fit", tmp_path / "one", "-o", out), "1 of 1 pictures can be used; at least 2"),
-        (("fit", tmp_path / "file", tmp_path / "one", "-o", out), "file cannot be read as a picture"),
+        (("fit", tmp_path / "one", "-o", out), "1 of 1 images can be used; at least 2"),
+        (("fit", tmp_path / "file", tmp_path / "one", "-o", out), "file cannot be read as an image"),
         (("fit", good[0], good[1], "-o", tmp_path / "empty"), "empty is a folder"),
         (("fit", good[0], good[1], "-o", tmp_path / "file" / "p.cfa"), "file cannot be written"),
         (("fit", good[0], good[1], "-o", out, "--backbone", "big"), "no backbone is called 'big'"),
         (("score", tmp_path / "gone.cfa", good[0]), "gone.cfa does not exist"),
         (("score", damaged, good[0]), "damaged.cfa is not a cfa-lite model, or is damaged"),
         (("score", tmp_path / "file", good[0]), "file is not a cfa-lite model"),
-        (("score", part, tmp_path / "empty"), "empty holds no picture"),
+        (("score", part, tmp_path / "empty"), "empty holds no image"),
         (("score", part, good[0], "--maps", tmp_path / "file"), "file cannot be written"),
         (("score", part, good[0], "--output", tmp_path / "r.xlsx"), "format is not clear"),
         (("score", part, good[0], "--output", tmp_path / "file" / "r.csv"), "cannot be written"),

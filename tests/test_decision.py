@@ -29,7 +29,7 @@ def test_promise_holds_for_exchangeable_scores(n, rate):
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])
 def test_promise_holds_for_groups_of_near_duplicates(rate):
-    """Scores alike in a group, groups of very different sizes, a new picture of a new group. Taken singly they would
+    """Scores alike in a group, groups of very different sizes, a new image of a new group. Taken singly they would
     promise too much: that fails by the same test."""
     rng = np.random.default_rng(3)
     sizes = np.array([1] * 10 + [3] * 10 + [60])
@@ -74,7 +74,7 @@ def test_limits_and_verdicts():
     assert few.promised_rate == few.promised_unsure_rate == pytest.approx(0.1)
 
 
-def test_limits_moved_by_hand_say_what_the_pictures_allow():
+def test_limits_moved_by_hand_say_what_the_images_allow():
     scores, groups = np.arange(1.0, 100), np.arange(99)
     found = limits.limits(scores, groups, 0.01, 0.05, margin=0, source="fit")
     lower = limits.moved(found, 0.5, scores, groups)

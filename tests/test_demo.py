@@ -1,4 +1,4 @@
-"""The demo's pictures: repeatable, all different, and defective exactly where their masks say."""
+"""The demo's images: repeatable, all different, and defective exactly where their masks say."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_summary_progress_and_files(demo):
     assert len(names) == 3 + 7 + 5 + 1  # no temporary file is left
 
 
-def test_same_seed_same_bytes_other_seed_other_pictures_and_order(demo, tmp_path):
+def test_same_seed_same_bytes_other_seed_other_images_and_order(demo, tmp_path):
     first = contents(demo[0])
     make_demo(tmp_path / "again", 7, **COUNTS)
     assert contents(tmp_path / "again") == first
@@ -47,10 +47,10 @@ def test_same_seed_same_bytes_other_seed_other_pictures_and_order(demo, tmp_path
     assert not {first[n] for n in first if n.endswith(".png")} & {other[n] for n in other if n.endswith(".png")}
 
 
-def test_every_picture_differs_and_has_the_promised_form(demo):
-    pictures = sorted((demo[0] / "good").iterdir()) + sorted((demo[0] / "line").iterdir())
-    assert len({p.read_bytes() for p in pictures}) == 10
-    for path in pictures:
+def test_every_image_differs_and_has_the_promised_form(demo):
+    images = sorted((demo[0] / "good").iterdir()) + sorted((demo[0] / "line").iterdir())
+    assert len({p.read_bytes() for p in images}) == 10
+    for path in images:
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("PNG", "RGB", SIZE_PX[::-1])
 
@@ -70,7 +70,7 @@ def test_csv_and_masks_agree_with_the_line(demo):
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_mask_is_where_the_picture_changed(defect):
+def test_mask_is_where_the_image_changed(defect):
     for i in range(2):
         picture, mask = weave_with_defect(np.random.default_rng([3, i]), defect)
         clean = weave(np.random.default_rng([3, i]))

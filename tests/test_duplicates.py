@@ -1,4 +1,4 @@
-"""Near-duplicates among the good pictures."""
+"""Near-duplicates among the good images."""
 
 import numpy as np
 import pytest
@@ -40,10 +40,10 @@ def test_what_names_join_stays_joined(rng):
     assert groups[0] == groups[1] and len(set(groups)) == 3
 
 
-def test_fit_counts_a_burst_once(small_pictures, rng):
-    burst = [np.clip(small_pictures[0] + rng.normal(0, 2, (64, 96, 3)), 0, 255).astype(np.uint8) for _ in range(5)]
-    model = CFA(recipe="none", n_centers=8, threads=1).fit([*small_pictures, *burst])
-    assert (model.limits_.n_pictures, model.limits_.n_groups) == (13, 8)
+def test_fit_counts_a_burst_once(small_images, rng):
+    burst = [np.clip(small_images[0] + rng.normal(0, 2, (64, 96, 3)), 0, 255).astype(np.uint8) for _ in range(5)]
+    model = CFA(recipe="none", n_centers=8, threads=1).fit([*small_images, *burst])
+    assert (model.limits_.n_images, model.limits_.n_groups) == (13, 8)
     assert model.limits_.promised_rate == pytest.approx(1 / 9)
-    apart = CFA(recipe="none", n_centers=8, threads=1).fit(small_pictures)
+    apart = CFA(recipe="none", n_centers=8, threads=1).fit(small_images)
     assert apart.limits_.n_groups == 8

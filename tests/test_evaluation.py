@@ -11,7 +11,7 @@ from cfa_lite import ImageError
 from cfa_lite.evaluation import ground_truth
 from cfa_lite.evaluation.ground_truth import find_test, read_mask, two_folders
 from cfa_lite.evaluation.metrics import PixelMeasures, proportion, remarks, summary, told
-from cfa_lite.results import ScoreResult, failed
+from cfa_lite.results import Inspection, failed
 
 
 def regions_of(mask):
@@ -60,8 +60,8 @@ def measured(maps, masks):
 
 
 @pytest.fixture
-def pixels_of_pictures(rng):
-    """Four maps and masks: regions of many sizes, two that touch at a corner, and a good picture."""
+def pixels_of_images(rng):
+    """Four maps and masks: regions of many sizes, two that touch at a corner, and a good image."""
     masks = np.zeros((4, 60, 80), bool)
     masks[0, 5:9, 5:9] = masks[0, 9:12, 9:30] = True
     masks[0, 40:59, 50:79] = masks[1, 0, 0] = masks[1, 30:34, 20:70] = masks[2, 10:12, :] = True
@@ -79,8 +79,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("max_fpr", [0.05, 0.3, 1.0])
-def test_pixel_measures_are_the_naive_ones(pixels_of_pictures, change, max_fpr):
-    maps, masks = pixels_of_pictures
+def test_pixel_measures_are_the_naive_ones(pixels_of_images, change, max_fpr):
+    maps, masks = pixels_of_images
     maps = CHANGES[change](maps).astype(np.float32)
     pixels = measured(maps, masks)
     assert pixels.auroc() == pytest.approx(naive_auroc(maps, masks), abs=1e-4)
@@ -104,16 +104,16 @@ def test_minus_zero_is_zero():
     assert pixels.auroc() == 0.5
 
 
-def test_perfect_and_upside_down_maps(pixels_of_pictures):
-    _, masks = pixels_of_pictures
+def test_perfect_and_upside_down_maps(pixels_of_images):
+    _, masks = pixels_of_images
     perfect = measured(masks.astype(np.float32), masks)
     assert (perfect.auroc(), perfect.aupro()) == pytest.approx((1, 1))
     worst = measured(-masks.astype(np.float32), masks)
     assert (worst.auroc(), worst.aupro()) == pytest.approx((0, 0))
 
 
-def test_only_the_order_of_values_counts(pixels_of_pictures):
-    maps, masks = pixels_of_pictures
+def test_only_the_order_of_values_counts(pixels_of_images):
+    maps, masks = pixels_of_images
     plain = measured(maps, masks)
     for change in (np.exp, lambda m: 3 * m + 1, np.arctan):
         changed = measured(change(maps), masks)
@@ -121,8 +121,8 @@ def test_only_the_order_of_values_counts(pixels_of_pictures):
         assert changed.aupro() == pytest.approx(plain.aupro(), abs=1e-4)
 
 
-def test_order_of_pictures_and_pieces_without_a_cut_region_do_not_count(pixels_of_pictures):
-    maps, masks = pixels_of_pictures
+def test_order_of_images_and_pieces_without_a_cut_region_do_not_count(pixels_of_images):
+    maps, masks = pixels_of_images
     plain = measured(maps, masks)
     pieces = [(m[at], k[at]) for m, k in zip(maps[::-1], masks[::-1]) for at in (slice(0, 35), slice(35, None))]
     assert not any((k[34] & k[35]).any() for k in masks)
@@ -165,7 +165,7 @@ def draw(path, values=None):
 
 @pytest.fixture
 def data_set(tmp_path):
-    """Two good pictures and two kinds of defect, with masks named in both ways."""
+    """Two good images and two kinds of defect, with masks named in both ways."""
     root = tmp_path / "set"
     for name in ("good/1.png", "good/2.png", "scratch/1.png", "hole/a.b.png", "hole/2.JPG"):
         draw(root / "test" / name)
@@ -174,9 +174,9 @@ def data_set(tmp_path):
     return root
 
 
-def below(root, pictures):
+def below(root, images):
     return [
-        (p.path.relative_to(root).as_posix(), p.kind, p.mask and p.mask.relative_to(root).as_posix()) for p in pictures
+        (p.path.relative_to(root).as_posix(), p.kind, p.mask and p.mask.relative_to(root).as_posix()) for p in images
     ]
 
 
@@ -214,13 +214,13 @@ def test_data_sets_that_lack_something(data_set):
     ):
         find_test(data_set)
     (data_set / "test/good").rename(data_set / "test/fine")
-    with pytest.raises(ImageError, match=r"test folder without good pictures.*test/<defect>, or name two folders"):
+    with pytest.raises(ImageError, match=r"test folder without good images.*test/<defect>, or name two folders"):
         find_test(data_set)
     draw(data_set / "only" / "good" / "1.png")
     with pytest.raises(ImageError, match="no defect to find"):
         find_test(data_set / "only")
     (data_set / "only" / "hole").mkdir()
-    with pytest.raises(ImageError, match="hole holds no picture"):
+    with pytest.raises(ImageError, match="hole holds no image"):
         find_test(data_set / "only")
 
 
@@ -248,7 +248,7 @@ def test_two_folders_that_do_not_fit(tmp_path):
     inside = [(defects / "good", defects, None), (defects, defects / "good", None), (good, defects, defects / "masks"),
               (defects, defects, None), (good, defects, good)]  # fmt: skip
     for folders in inside:
-        with pytest.raises(ImageError, match="its pictures would count twice"):
+        with pytest.raises(ImageError, match="its images would count twice"):
             two_folders(*folders)
     with pytest.raises(ImageError, match=r"bad/good/1.png lies in a folder good among the defective"):
         two_folders(good, defects, None)
@@ -260,8 +260,8 @@ def test_masks_of_any_depth(tmp_path, dtype, value):
     values = np.zeros((40, 50), dtype)
     values[3:7, 10:40] = value
     draw(tmp_path / "m.png", values)
-    picture = ground_truth.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png")
-    mask = read_mask(picture, (40, 50))
+    image = ground_truth.KnownImage(tmp_path / "p.png", "hole", tmp_path / "m.png")
+    mask = read_mask(image, (40, 50))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, values > 0)
 
@@ -271,30 +271,30 @@ def test_masks_in_colour_and_with_soft_edges(tmp_path):
     values[3:7, 10:40] = 255
     values[7, 10:40], values[8, 10:40] = 150, 100
     draw(tmp_path / "m.png", values)
-    mask = read_mask(ground_truth.KnownPicture(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
+    mask = read_mask(ground_truth.KnownImage(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
     np.testing.assert_array_equal(mask, values[:, :, 0] > 127)
 
 
 def test_masks_that_cannot_be_used(tmp_path):
     draw(tmp_path / "m.png", np.full((40, 50), 255, np.uint8))
     draw(tmp_path / "black.png", np.zeros((40, 50), np.uint8))
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
 
-    def picture(name):
-        return ground_truth.KnownPicture(tmp_path / "p.png", "hole", name and tmp_path / name)
+    def image(name):
+        return ground_truth.KnownImage(tmp_path / "p.png", "hole", name and tmp_path / name)
 
-    with pytest.raises(ImageError, match=r"ground truth .*m.png is 50x40 px but its picture .*p.png is 40x50 px"):
-        read_mask(picture("m.png"), (50, 40))
+    with pytest.raises(ImageError, match=r"ground truth .*m.png is 50x40 px but its image .*p.png is 40x50 px"):
+        read_mask(image("m.png"), (50, 40))
     with pytest.raises(ImageError, match=r"black.png is black all over but .*p.png counts as defective"):
-        read_mask(picture("black.png"), (40, 50))
-    with pytest.raises(ImageError, match=r"text.png cannot be read as a picture"):
-        read_mask(picture("text.png"), (40, 50))
+        read_mask(image("black.png"), (40, 50))
+    with pytest.raises(ImageError, match=r"text.png cannot be read as an image"):
+        read_mask(image("text.png"), (40, 50))
     with pytest.raises(ImageError, match=r"p.png has no mask. Draw one"):
-        read_mask(picture(None), (40, 50))
+        read_mask(image(None), (40, 50))
 
 
-def test_good_pictures_have_an_empty_mask(tmp_path):
-    mask = read_mask(ground_truth.KnownPicture(tmp_path / "p.png", "good", None), (4, 5))
+def test_good_images_have_an_empty_mask(tmp_path):
+    mask = read_mask(ground_truth.KnownImage(tmp_path / "p.png", "good", None), (4, 5))
     assert (mask.shape, mask.dtype, mask.sum()) == ((4, 5), bool, 0)
 
 
@@ -306,16 +306,16 @@ def test_proportion(k, n, low, high):
 
 
 def answers(*rows):
-    """Pictures and results from (kind, score, verdict); a score of None is a picture that failed."""
-    pictures, results = [], []
+    """Images and results from (kind, score, verdict); a score of None is an image that failed."""
+    images, results = [], []
     for i, (kind, score, verdict) in enumerate(rows):
-        pictures.append(ground_truth.KnownPicture(Path(kind, f"{i}.png"), kind, None))
+        images.append(ground_truth.KnownImage(Path(kind, f"{i}.png"), kind, None))
         if score is None:
             results.append(failed(f"{kind}/{i}.png", "broken", 2.0, 0.01))
         else:
-            results.append(ScoreResult(path=f"{kind}/{i}.png", status="ok", verdict=verdict, score=score,
+            results.append(Inspection(path=f"{kind}/{i}.png", status="ok", verdict=verdict, score=score,
                                        raw_score=2 * score, threshold=2.0, seconds=0.01))  # fmt: skip
-    return pictures, results
+    return images, results
 
 
 MIXED = answers(
@@ -329,9 +329,9 @@ def test_summary_by_hand():
     values = summary(*MIXED, None, 0.01)
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert (values["n_good"], values["n_defective"], values["n_failed"]) == (4, 5, 2)
-    # Good pictures below each defective one: 4 (2.0), 4 (1.6), 3 (1.3), 1 (0.9), 0 (0.4).
+    # Good images below each defective one: 4 (2.0), 4 (1.6), 3 (1.3), 1 (0.9), 0 (0.4).
     assert values["image_auroc"] == pytest.approx(12 / 20)
-    # Precision at each defective picture, best first: 1/1, 2/2, 3/4, 4/7, 5/9.
+    # Precision at each defective image, best first: 1/1, 2/2, 3/4, 4/7, 5/9.
     assert values["average_precision"] == pytest.approx((1 + 1 + 3 / 4 + 4 / 7 + 5 / 9) / 5)
     assert (values["precision"], values["recall"]) == pytest.approx((3 / 5, 3 / 5))
     assert values["f1"] == pytest.approx(3 / 5)
@@ -350,7 +350,7 @@ def test_summary_by_hand():
         {"path": "cut/7.png", "kind": "cut", "score": 0.4},
         {"path": "nep/6.png", "kind": "nep", "score": 0.9},
     ]
-    assert values["false_alarm_pictures"] == [
+    assert values["false_alarm_images"] == [
         {"path": "good/4.png", "score": 1.5},
         {"path": "good/2.png", "score": 1.2},
     ]
@@ -369,8 +369,8 @@ def test_f1_precision_and_recall_are_those_of_scikit_learn(rng):
         assert values["recall"] == pytest.approx(recall_score(truth, called))
 
 
-def test_summary_takes_pixels(pixels_of_pictures):
-    pixels = measured(*pixels_of_pictures)
+def test_summary_takes_pixels(pixels_of_images):
+    pixels = measured(*pixels_of_images)
     values = summary(*MIXED, pixels, 0.01)
     assert (values["pixel_auroc"], values["aupro"]) == (pixels.auroc(), pixels.aupro())
     empty = summary(*MIXED, PixelMeasures(), 0.01)
@@ -386,16 +386,16 @@ def test_what_is_not_defined_is_none(rows):
     assert told(values)["image AUROC"] == "-   average precision -"
 
 
-def test_results_must_belong_to_pictures():
-    with pytest.raises(ValueError, match="11 pictures but 10 results"):
+def test_results_must_belong_to_images():
+    with pytest.raises(ValueError, match="11 images but 10 results"):
         summary(MIXED[0], MIXED[1][1:], None, 0.01)
 
 
-def test_shift_of_good_pictures():
+def test_shift_of_good_images():
     """Three above three: one order of twenty. Upward alone counts."""
-    pictures = answers(("good", 1.1, "NG"), ("good", 1.2, "NG"), ("good", 1.3, "NG"), ("cut", 0.1, "OK"))
-    assert summary(*pictures, None, 0.01, np.array([0.1, 0.2, 0.3]))["shift"] == {"p_value": pytest.approx(1 / 20)}
-    assert summary(*pictures, None, 0.01, [2.1, 2.2, 2.3])["shift"] == {"p_value": pytest.approx(1)}
+    images = answers(("good", 1.1, "NG"), ("good", 1.2, "NG"), ("good", 1.3, "NG"), ("cut", 0.1, "OK"))
+    assert summary(*images, None, 0.01, np.array([0.1, 0.2, 0.3]))["shift"] == {"p_value": pytest.approx(1 / 20)}
+    assert summary(*images, None, 0.01, [2.1, 2.2, 2.3])["shift"] == {"p_value": pytest.approx(1)}
 
 
 def test_told():
@@ -404,7 +404,7 @@ def test_told():
     )
     pixels = measured([np.float32([[1, 0]])], [np.array([[True, False]])])
     assert told(summary(*answers(*rows, ("cut", 1.5, "NG")), pixels, 0.01)) == {
-        "pictures": "66 good, 13 defective",
+        "images": "66 good, 13 defective",
         "image AUROC": "0.846   average precision 0.871",
         "pixel AUROC": "1.000   AUPRO 1.000",
         "at the limit": "F1 0.82, found 9 of 13 (69 %, 95 % interval 39 to 91 %)",
@@ -413,7 +413,7 @@ def test_told():
         "  cut": "1 of 1 found",
         "  nep": "8 of 12 found, 2 unsure",
     }
-    assert told(summary(*MIXED, None, 0.01))["pictures"] == "4 good, 5 defective, 2 could not be scored"
+    assert told(summary(*MIXED, None, 0.01))["images"] == "4 good, 5 defective, 2 could not be scored"
 
 
 def test_told_of_a_promise_that_does_not_hold():
@@ -423,8 +423,8 @@ def test_told_of_a_promise_that_does_not_hold():
     def said(promised_rate, good_scores):
         return [remark.split(":")[0] for remark in remarks(summary(*bad, None, promised_rate, good_scores))]
 
-    broken = "The promise of at most 1.0 % false alarms does not hold on these pictures."
-    shifted = "Good pictures of the test score higher than those that the limits are of"
+    broken = "The promise of at most 1.0 % false alarms does not hold on these images."
+    shifted = "Good images of the test score higher than those that the limits are of"
     assert said(0.01, None) == said(0.01, fitted + 1) == [broken]
     assert said(0.01, fitted) == [broken, shifted]
     assert said(0.9, fitted) == [shifted]  # 83 to 100 % were seen

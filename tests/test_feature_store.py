@@ -10,14 +10,14 @@ from cfa_lite.features.feature_cache import FeatureStore
 
 def test_same_values_in_memory_and_on_disk(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    pictures = [[rng.random((3, 5, 7)).astype(np.float32), rng.random((2, 2)).astype(np.float32)] for _ in range(4)]
+    images = [[rng.random((3, 5, 7)).astype(np.float32), rng.random((2, 2)).astype(np.float32)] for _ in range(4)]
     with FeatureStore(max_mb=0.001) as store:
-        kept = [store.keep(p) for p in pictures]
-        assert kept[0][0] is pictures[0][0]
-        assert kept[3][0] is not pictures[3][0]
+        kept = [store.keep(p) for p in images]
+        assert kept[0][0] is images[0][0]
+        assert kept[3][0] is not images[3][0]
         assert os.path.getsize(kept[3][0].path) == 2 * (105 + 4) * 4
         assert len(os.listdir(tmp_path)) == 1
-        for found, expected in zip(kept, pictures):
+        for found, expected in zip(kept, images):
             for a, b in zip(found, expected):
                 assert a.shape == b.shape
                 np.testing.assert_array_equal(np.asarray(a), b)
@@ -26,10 +26,10 @@ def test_same_values_in_memory_and_on_disk(rng, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("params", [{"recipe": "none", "n_centers": 16}, {"recipe": "paper", "epochs": 1}])
-def test_the_model_does_not_depend_on_it_and_the_file_goes(small_pictures, tmp_path, monkeypatch, params):
+def test_the_model_does_not_depend_on_it_and_the_file_goes(small_images, tmp_path, monkeypatch, params):
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     for name, max_memory in (("much", 1000), ("none", 0)):
-        CFA(threads=2, max_memory=max_memory, **params).fit(small_pictures).save(tmp_path / f"{name}.cfa")
+        CFA(threads=2, max_memory=max_memory, **params).fit(small_images).save(tmp_path / f"{name}.cfa")
     assert (tmp_path / "much.cfa").read_bytes() == (tmp_path / "none.cfa").read_bytes()
     assert os.listdir(tmp_path / "scratch") == []

@@ -17,7 +17,7 @@ from cfa_lite.features import images
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A small model's bytes, a picture, its score, and the folder that holds its backbone."""
+    """A small model's bytes, an image, its score, and the folder that holds its backbone."""
     folder = tmp_path_factory.mktemp("tiny")
     network = tiny_backbone.write(folder / "tiny.onnx")
     rng = np.random.default_rng(4)
@@ -26,10 +26,10 @@ def tiny(tmp_path_factory):
     mask[:, :20] = False
     model = CFA(recipe="none", backbone=network, n_centers=6, size=64, mask=mask, threads=1).fit(pictures)
     model.save(folder / "whole.cfa")
-    return folder, (folder / "whole.cfa").read_bytes(), pictures[0], model.score_image(pictures[0]).raw_score
+    return folder, (folder / "whole.cfa").read_bytes(), pictures[0], model.inspect(pictures[0]).raw_score
 
 
-def check_archive(data, path, picture, score):
+def check_archive(data, path, image, score):
     """Refused, or a model that scores as the original does; whether it was refused."""
     path.write_bytes(data)
     try:
@@ -37,38 +37,38 @@ def check_archive(data, path, picture, score):
     except ArchiveError as error:
         assert str(path) in str(error)
         return True
-    assert model.score_image(picture).raw_score == score
+    assert model.inspect(image).raw_score == score
     return False
 
 
 def test_300_damaged_models(tiny):
-    folder, whole, picture, score = tiny
+    folder, whole, image, score = tiny
     refused = [
-        check_archive(damage.of_archive(whole, np.random.default_rng(seed))[1], folder / "damaged.cfa", picture, score)
+        check_archive(damage.of_archive(whole, np.random.default_rng(seed))[1], folder / "damaged.cfa", image, score)
         for seed in range(300)
     ]
     assert 280 <= sum(refused) < 300  # a bit of an unused field changes nothing
 
 
-def check_forged(data, path, picture):
+def check_forged(data, path, image):
     """Refused, or a model that answers: checksums keep nobody from writing legal nonsense."""
     path.write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about values that no fit gives
         try:
-            load(path, threads=1).score_image(picture)
+            load(path, threads=1).inspect(image)
         except (ArchiveError, BackboneError):
             return True
     return False
 
 
 def test_300_forged_models(tiny):
-    folder, whole, picture, _ = tiny
+    folder, whole, image, _ = tiny
     refused = []
     for seed in range(300):
         what, data = damage.forged(whole, np.random.default_rng(seed))
         try:
-            refused.append(check_forged(data, folder / "forged.cfa", picture))
+            refused.append(check_forged(data, folder / "forged.cfa", image))
         except Exception as error:
             pytest.fail(f"seed {seed}, {what}: {type(error).__name__}: {error}")
     assert 150 < sum(refused) < 300
@@ -87,7 +87,7 @@ def test_a_bomb_is_refused_in_little_memory(tiny, member):
         tracemalloc.stop()
 
 
-def check_picture(data, path):
+def check_image(data, path):
     """Refused by ImageError, or bands of sane size, without a warning and soon; whether it was refused."""
     path.write_bytes(data)
     start = time.perf_counter()
@@ -109,15 +109,15 @@ def check_picture(data, path):
     return False
 
 
-def test_300_damaged_pictures(tmp_path):
+def test_300_damaged_images(tmp_path):
     whole = damage.pictures(np.random.default_rng(1))
     refused = []
     for seed in range(300):
         rng = np.random.default_rng(seed)
         name = sorted(whole)[rng.integers(len(whole))]
-        refused.append(check_picture(damage.of_bytes(whole[name], rng)[1], tmp_path / name))
+        refused.append(check_image(damage.of_bytes(whole[name], rng)[1], tmp_path / name))
     assert 100 < sum(refused) < 300
-    assert not any(check_picture(data, tmp_path / name) for name, data in whole.items())
+    assert not any(check_image(data, tmp_path / name) for name, data in whole.items())
 
 
 def test_decompression_bombs_are_refused(tmp_path):
@@ -128,5 +128,5 @@ def test_decompression_bombs_are_refused(tmp_path):
     rows = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + rows + chunk(b"IEND", b""))
     for call in (images.read, images.size_of):
-        with pytest.raises(ImageError, match="bomb.png cannot be read as a picture .*decompression bomb"):
+        with pytest.raises(ImageError, match="bomb.png cannot be read as an image .*decompression bomb"):
             call(tmp_path / "bomb.png", "bomb.png")

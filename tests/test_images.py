@@ -100,7 +100,7 @@ def test_of_several_pages_the_first_is_taken(picture, tmp_path):
     assert images.read(tmp_path / "pages.tiff")[0].info[images.PAGES] == 3
 
 
-def test_exif_orientation_turns_the_picture(picture, tmp_path):
+def test_exif_orientation_turns_the_image(picture, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
@@ -110,7 +110,7 @@ def test_exif_orientation_turns_the_picture(picture, tmp_path):
 
 
 def test_halving_is_the_resize_by_two(rng):
-    """Soft pictures, so that edges count little and a shift by a pixel would show."""
+    """Soft images, so that edges count little and a shift by a pixel would show."""
     soft = Image.fromarray(rng.integers(0, 256, (6, 9)).astype(np.uint8)).resize((96, 64), Image.Resampling.BICUBIC)
     expected = np.asarray(soft.convert("F").resize((48, 32), Image.Resampling.BILINEAR))
     halved = images.halve(images.to_pixels(images.read(soft), (64, 96)))
@@ -127,40 +127,40 @@ def test_working_size_keeps_proportions(size, scale, unit, expected):
     assert images.working_size(size, scale, unit) == expected
 
 
-def test_find_pictures(tmp_path):
+def test_find_images(tmp_path):
     for name in ("b/2.PNG", "b/10.jpg", "a/x.tif", ".hidden/1.png", "b/.2.png", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = images.find_pictures([tmp_path, tmp_path / "b"])
+    found = images.find_images([tmp_path, tmp_path / "b"])
     assert [p.relative.as_posix() for p in found] == ["a/x.tif", "b/10.jpg", "b/2.PNG"]
-    assert images.find_pictures([tmp_path / "b" / "notes.txt"])[0].path.name == "notes.txt"
+    assert images.find_images([tmp_path / "b" / "notes.txt"])[0].path.name == "notes.txt"
 
 
-@pytest.mark.parametrize("name, words", [("missing", "missing does not exist"), ("empty", "empty holds no picture")])
-def test_find_pictures_says_what_is_wrong(tmp_path, name, words):
+@pytest.mark.parametrize("name, words", [("missing", "missing does not exist"), ("empty", "empty holds no image")])
+def test_find_images_says_what_is_wrong(tmp_path, name, words):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match=words):
-        images.find_pictures([tmp_path / name])
+        images.find_images([tmp_path / name])
 
 
 def damaged(tmp_path, picture):
-    """Files that are no pictures, and what their message says."""
+    """Files that are no images, and what their message says."""
     whole = tmp_path / "whole.jpg"
     Image.fromarray(picture).resize((300, 200)).save(whole)
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "none.png").write_bytes(b"")
     Image.fromarray(picture[:20]).save(tmp_path / "tiny.png")
     Image.fromarray(picture[:, :, 0].astype(np.float32)).save(tmp_path / "float.tiff")
     Image.fromarray(picture[:, :, 0].astype(np.int32) * 1000).save(tmp_path / "wide.tiff")
     return {
-        "cut.jpg": "cannot be read as a picture", "text.png": "cannot be read as a picture",
-        "none.png": "cannot be read as a picture", "gone.png": "does not exist",
+        "cut.jpg": "cannot be read as an image", "text.png": "cannot be read as an image",
+        "none.png": "cannot be read as an image", "gone.png": "does not exist",
         "tiny.png": "is 64x20 px; at least 32x32", "float.tiff": "no rule brings to 0 to 255", "wide.tiff": "no rule brings to 0 to 255",
     }  # fmt: skip
 
 
-def test_damaged_pictures_are_named(tmp_path, picture):
+def test_damaged_images_are_named(tmp_path, picture):
     for name, words in damaged(tmp_path, picture).items():
         path = tmp_path / name
         with pytest.raises(ImageError, match=words) as raised:
@@ -205,5 +205,5 @@ def test_a_damaged_image_that_was_opened_and_not_read(picture, tmp_path):
 
 def test_formats_that_start_other_programs_are_not_opened(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
-    with pytest.raises(ImageError, match="a.png cannot be read as a picture"):
+    with pytest.raises(ImageError, match="a.png cannot be read as an image"):
         images.read(tmp_path / "a.png", "a.png")

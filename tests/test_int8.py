@@ -17,7 +17,7 @@ def int8():
     return Backbone(find_spec("lite0-int8"))
 
 
-def pictures_of(kind):
+def images_of(kind):
     rng = np.random.default_rng(11)
     if kind == "cloth":
         pixels = weave(rng, (192, 256)).transpose(2, 0, 1).astype(np.float32)
@@ -45,14 +45,14 @@ def test_it_takes_less_than_a_third_of_the_room(lite0, int8):
 @pytest.mark.parametrize("kind", ["cloth", "noise", "dark", "discs"])
 def test_maps_are_near_those_of_float(lite0, int8, kind):
     """.03 to .08 here, .11 to .18 with what onnxruntime.quantization makes."""
-    for pixels in pictures_of(kind):
+    for pixels in images_of(kind):
         for found, expected in zip(int8.maps(pixels), lite0.maps(pixels)):
             assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
 
 
 def test_no_channel_is_lost(lite0, int8):
-    """Channels correlate with float's one by one, and their means over a picture do not drift."""
-    for pixels in pictures_of("cloth"):
+    """Channels correlate with float's one by one, and their means over an image do not drift."""
+    for pixels in images_of("cloth"):
         for found, expected in zip(int8.maps(pixels), lite0.maps(pixels)):
             for q, f in zip(found, expected):
                 assert np.corrcoef(q.ravel(), f.ravel())[0, 1] > 0.95
@@ -73,15 +73,15 @@ def test_pixels_between_grey_levels_count(int8):
     assert any((a != b).any() for a, b in zip(int8.maps(flat), int8.maps(half)))
 
 
-def test_a_model_of_it_finds_a_spot_and_refuses_float(small_pictures, tmp_path):
-    model = CFA(backbone="lite0-int8", n_centers=16, threads=1).fit(small_pictures)
-    spoilt = small_pictures[0].copy()
+def test_a_model_of_it_finds_a_spot_and_refuses_float(small_images, tmp_path):
+    model = CFA(backbone="lite0-int8", n_centers=16, threads=1).fit(small_images)
+    spoilt = small_images[0].copy()
     spoilt[24:40, 40:56] = 255 - spoilt[24:40, 40:56]
-    good, bad = model.score_image(small_pictures[0]), model.score_image(spoilt)
+    good, bad = model.inspect(small_images[0]), model.inspect(spoilt)
     assert bad.score > 1.2 * good.score
     peak = np.array(np.unravel_index(bad.map.argmax(), bad.map.shape)) / bad.map.shape * spoilt.shape[:2]
     assert np.abs(peak - (32, 48)).max() < 16
     model.save(tmp_path / "part.cfa")
-    assert load(tmp_path / "part.cfa").score_image(spoilt).raw_score == bad.raw_score
+    assert load(tmp_path / "part.cfa").inspect(spoilt).raw_score == bad.raw_score
     with pytest.raises(BackboneError, match="fitted with"):
         load(tmp_path / "part.cfa", backbone="lite0")

@@ -32,7 +32,7 @@ def test_map_score_and_verdict_agree(loaded, cloth, line):
 
 def test_limits_are_the_kth_of_the_held_back_scores(model):
     limits = model.limits_
-    assert limits.n_pictures == limits.n_groups == 16
+    assert limits.n_images == limits.n_groups == 16
     assert limits.promised_rate == pytest.approx(1 / 17)
     assert limits.threshold == max(model.good_scores_)
     assert model.training_["most_unlike"][0]["raw_score"] == limits.threshold
@@ -41,10 +41,10 @@ def test_limits_are_the_kth_of_the_held_back_scores(model):
     assert all(r.verdict != "NG" and r.map.max() == np.float32(r.score) for r in model.unlike_)
 
 
-def test_rates_and_margin_of_fit(small_pictures):
-    few = CFA(recipe="none", n_centers=8, threads=1).fit(small_pictures)
+def test_rates_and_margin_of_fit(small_images):
+    few = CFA(recipe="none", n_centers=8, threads=1).fit(small_images)
     wide = CFA(recipe="none", n_centers=8, threads=1, false_alarm_rate=0.3, unsure_rate=0.6, limit_margin=0.2)
-    wide.fit(small_pictures)
+    wide.fit(small_images)
     np.testing.assert_array_equal(wide.good_scores_, few.good_scores_)
     ordered = np.sort(few.good_scores_)
     assert wide.limits_.threshold == pytest.approx(1.2 * ordered[6])  # 7th of 8: 2 / 9 are above
@@ -58,12 +58,12 @@ def test_rates_and_margin_of_fit(small_pictures):
         ({"unsure_rate": 1.0}, "unsure_rate=1.0: give"), ({"false_alarm_rate": float("nan")}, "false_alarm_rate=nan"),
         ({"false_alarm_rate": 0.1}, "unsure_rate=0.05: give at least false_alarm_rate=0.1"),
         ({"limit_margin": -0.1}, "limit_margin=-0.1"), ({"mm_per_pixel": 0}, "mm_per_pixel=0"),
-        ({"min_area": -1}, "min_area=-1"), ({"atypical": "no"}, "atypical='no'"), ({"group_by": 3}, "group_by=3"),
+        ({"min_area": -1}, "min_area=-1"), ({"outliers": "no"}, "atypical='no'"), ({"group_by": 3}, "group_by=3"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_are_named(params, words, small_pictures):
+def test_wrong_arguments_are_named(params, words, small_images):
     with pytest.raises(ValueError, match=words):
-        CFA(**params).fit(small_pictures)
+        CFA(**params).fit(small_images)
 
 
 def test_min_area_drops_small_regions_and_the_verdict_with_them(loaded, line):
@@ -81,7 +81,7 @@ def test_min_area_drops_small_regions_and_the_verdict_with_them(loaded, line):
         assert all(region.area_mm2 == pytest.approx(region.area_px / 100) for region in result.regions)
 
 
-def test_calibrate_on_new_good_pictures(loaded, cloth, line, tmp_path):
+def test_calibrate_on_new_good_images(loaded, cloth, line, tmp_path):
     masks = {p.name for p in (cloth / "masks").iterdir()}
     new = [p for p in line if p.name not in masks]
     raw = {r.path: r.raw_score for r in loaded.score(new)}
@@ -89,19 +89,19 @@ def test_calibrate_on_new_good_pictures(loaded, cloth, line, tmp_path):
     assert loaded.calibrate(new, false_alarm_rate=0.2, unsure_rate=0.5, limit_margin=0.05) is loaded
     assert loaded.threshold_ == pytest.approx(1.05 * sorted(raw.values())[5])  # the 6th of 6
     assert loaded.limits_.unsure_threshold == pytest.approx(1.05 * sorted(raw.values())[3])
-    assert (loaded.limits_.source, loaded.limits_.n_pictures) == ("calibrate", 6)
+    assert (loaded.limits_.source, loaded.limits_.n_images) == ("calibrate", 6)
     assert loaded.history_ == [asdict(before)]
     assert all(r.verdict != "NG" for r in loaded.score(new))
     loaded.save(tmp_path / "new.cfa")
     again = load(tmp_path / "new.cfa")
     assert again.limits_ == loaded.limits_ and again.history_ == loaded.history_
-    assert again.score_image(line[0]).score == loaded.score_image(line[0]).score
+    assert again.inspect(line[0]).score == loaded.inspect(line[0]).score
     grouped = again.calibrate(new, group_by="png")
     assert grouped.limits_.n_groups == 1 and len(grouped.history_) == 2
 
 
-def test_calibrate_wants_every_picture(loaded, line, tmp_path):
-    (tmp_path / "broken.png").write_text("no picture")
+def test_calibrate_wants_every_image(loaded, line, tmp_path):
+    (tmp_path / "broken.png").write_text("no image")
     before = loaded.limits_
     with pytest.raises(ImageError, match="broken.png cannot be read"):
         loaded.calibrate([line[0], tmp_path / "broken.png"])
@@ -111,12 +111,12 @@ def test_calibrate_wants_every_picture(loaded, line, tmp_path):
 
 
 def test_adjust(loaded, line):
-    result = loaded.score_image(line[0])
+    result = loaded.inspect(line[0])
     loaded.adjust(sensitivity=2)
-    assert loaded.score_image(line[0]).score == pytest.approx(2 * result.score)
-    assert loaded.limits_.promised_rate == pytest.approx(1)  # every good picture is above half the limit
+    assert loaded.inspect(line[0]).score == pytest.approx(2 * result.score)
+    assert loaded.limits_.promised_rate == pytest.approx(1)  # every good image is above half the limit
     loaded.adjust(threshold=result.raw_score)
-    assert loaded.score_image(line[0]).score == 1
+    assert loaded.inspect(line[0]).score == 1
     assert [entry["source"] for entry in loaded.history_] == ["fit", "by hand"]
     for wrong in ({}, {"sensitivity": 0}, {"threshold": float("nan")}, {"sensitivity": 1, "threshold": 1}):
         with pytest.raises(ValueError, match="give one, a number above 0"):
@@ -128,10 +128,10 @@ def test_command_calibrates_and_info_tells_the_history(part, cloth, tmp_path):
         "calibrate", part, cloth / "good", "-o", tmp_path / "new.cfa", "--defects", cloth / "line", "--margin", 0.1
     )
     assert done.exit_code == 0, done.output
-    assert "16 good pictures after fitting, margin 10%" in done.stdout
+    assert "16 good images after fitting, margin 10%" in done.stdout
     assert "of 16 found (95 % interval" in done.stdout
     told = run("info", tmp_path / "new.cfa").stdout
-    assert "before, 1:     limit" in told and "16 good pictures, each held back once" in told
+    assert "before, 1:     limit" in told and "16 good images, each held out once" in told
     before = part.read_bytes()
     assert run("calibrate", part, cloth / "good", "--dry-run").exit_code == 0
     assert part.read_bytes() == before
@@ -145,7 +145,7 @@ def test_command_calibrates_and_info_tells_the_history(part, cloth, tmp_path):
 
 
 def test_command_scores_at_another_sensitivity(part, line, tmp_path):
-    score = load(part).score_image(line[0]).score
+    score = load(part).inspect(line[0]).score
     lines = [run("score", part, line[0], *how).stdout for how in (("--sensitivity", 3), ("--threshold", 0.1))]
     assert lines[0].startswith(f"NG     {3 * score:8.3f}") and lines[1].startswith("NG")
     assert run("score", part, line[0], "--threshold", -1).exit_code == 2
@@ -188,14 +188,14 @@ def test_command_evaluate_says_what_is_wrong(part, test_set, tmp_path):
     assert run("evaluate", part).exit_code == 2
     assert run("evaluate", part, test_set, "--good", test_set).exit_code == 2
     no_good = run("evaluate", part, test_set / "ground_truth")
-    assert no_good.exit_code == 1 and "without good pictures" in no_good.stderr
+    assert no_good.exit_code == 1 and "without good images" in no_good.stderr
     for folder in ("test/good", "test/defect", "ground_truth/defect"):
         (tmp_path / folder).mkdir(parents=True)
         source = next((test_set / folder).iterdir())
         (tmp_path / folder / ("a_mask.png" if "truth" in folder else "a.png")).write_bytes(source.read_bytes())
     Image.new("L", (40, 40), 255).save(tmp_path / "ground_truth/defect/a_mask.png")
     wrong = run("evaluate", part, tmp_path)
-    assert wrong.exit_code == 1 and "a_mask.png is 40x40 px but its picture" in wrong.stderr
+    assert wrong.exit_code == 1 and "a_mask.png is 40x40 px but its image" in wrong.stderr
 
 
 def test_command_writes_masks_regions_and_a_page(part, cloth, tmp_path):
@@ -226,12 +226,12 @@ def test_command_fit_reports_and_states_what_it_promises(cloth, tmp_path):
     done = run("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 8, "--min-area", 50,
                "--mm-per-pixel", 0.2, "--report", tmp_path / "report", "--group-by", r"(\d)\.png")  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "with 10 independent pictures the smallest rate that can be promised is 9.09%, not 1.00%" in done.stderr
-    assert "16 good pictures are 10 independent groups" in done.stderr
+    assert "with 10 independent images the smallest rate that can be promised is 9.09%, not 1.00%" in done.stderr
+    assert "16 good images are 10 independent groups" in done.stderr
     assert "under 50 px are dropped, as of a round defect less than 8.0 px across, 2 square mm, 1.6 mm" in done.stderr
-    assert "most unlike the other good pictures: 0" in done.stderr
+    assert "most unlike the other good images: 0" in done.stderr
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert page.count("<article") == 16 and "Good pictures of p.cfa" in page
+    assert page.count("<article") == 16 and "Good images of p.cfa" in page
     assert "under 50 px are dropped" in run("info", tmp_path / "p.cfa").stdout
     for wrong in (("--false-alarm-rate", 0), ("--unsure-rate", 1), ("--group-by", "(")):
         assert run("fit", cloth / "good", "-o", tmp_path / "q.cfa", "--recipe", "none", *wrong).exit_code == 2, wrong
@@ -246,4 +246,4 @@ def test_command_fit_with_a_mask(cloth, tmp_path):
     assert black.exit_code == 1 and "none.png: the mask is black everywhere" in black.stderr
     assert not (tmp_path / "p.cfa").exists()
     assert run(*fit, tmp_path / "all.png").exit_code == 0
-    assert "100% of the picture counts" in run("info", tmp_path / "p.cfa").stdout
+    assert "100% of the image counts" in run("info", tmp_path / "p.cfa").stdout

@@ -1,4 +1,4 @@
-"""Pictures that cannot be of the product: INVALID, never a wrong OK."""
+"""Images that cannot be of the product: INVALID, never a wrong OK."""
 
 import json
 import struct
@@ -12,58 +12,58 @@ from test_cli import run
 from cfa_lite import CFA, load
 
 
-def changed(picture, how):
-    values = np.asarray(picture)
+def changed(image, how):
+    values = np.asarray(image)
     return {
         "black": lambda: np.zeros_like(values),
         "saturated": lambda: np.full_like(values, 255),
         "dark": lambda: values // 4,
         "bright": lambda: 255 - (255 - values) // 8,
-        "blurred": lambda: np.asarray(picture.filter(ImageFilter.GaussianBlur(6))),
-        "wide": lambda: np.asarray(picture.resize((picture.width * 2, picture.height))),
+        "blurred": lambda: np.asarray(image.filter(ImageFilter.GaussianBlur(6))),
+        "wide": lambda: np.asarray(image.resize((image.width * 2, image.height))),
         "turned": lambda: np.rot90(values),
-        "large": lambda: np.asarray(picture.resize((picture.width * 3, picture.height * 3))),
+        "large": lambda: np.asarray(image.resize((image.width * 3, image.height * 3))),
     }[how]()
 
 
 @pytest.mark.parametrize(
     "how, words",
     [
-        ("black", "no picture: every pixel has a value of about 0"), ("saturated", "every pixel has a value of about 255"),
-        ("dark", "far darker than any good picture"), ("bright", "far brighter than any good picture"),
-        ("blurred", "far more blurred than any good picture"), ("wide", "768x288 px, but the good pictures have 384x288 px"),
-        ("turned", "288x384 px, but the good pictures"), ("large", "1152x864 px, but"),
+        ("black", "no image: every pixel has a value of about 0"), ("saturated", "every pixel has a value of about 255"),
+        ("dark", "far darker than any good image"), ("bright", "far brighter than any good image"),
+        ("blurred", "far more blurred than any good image"), ("wide", "768x288 px, but the good images have 384x288 px"),
+        ("turned", "288x384 px, but the good images"), ("large", "1152x864 px, but"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_of_the_product_is_invalid(part, line, how, words):
     model = load(part)
-    picture = changed(Image.open(line[1]).convert("RGB"), how)
-    result = model.score_image(picture)
+    image = changed(Image.open(line[1]).convert("RGB"), how)
+    result = model.inspect(image)
     assert (result.verdict, result.status) == ("INVALID", "invalid")
     assert words in result.message
     assert np.isnan(result.score) == (how == "large")
     if how != "large":
-        assert result.full_map().shape == picture.shape[:2]
+        assert result.full_map().shape == image.shape[:2]
     model.checks = False
-    assert model.score_image(picture).verdict in ("OK", "UNSURE", "NG")
+    assert model.inspect(image).verdict in ("OK", "UNSURE", "NG")
 
 
-def test_no_good_picture_and_no_defect_of_the_demo_is_invalid(model, good, line):
+def test_no_good_image_and_no_defect_of_the_demo_is_invalid(model, good, line):
     assert "INVALID" not in {result.verdict for result in model.score([*good, *line])}
 
 
 def test_grey_and_colour_are_told_apart(part, line, good):
-    result = load(part).score_image(Image.open(line[1]).convert("L"))
-    assert result.status == "ok" and result.message == "grey, but the good pictures are in colour"
+    result = load(part).inspect(Image.open(line[1]).convert("L"))
+    assert result.status == "ok" and result.message == "grey, but the good images are in colour"
     grey = CFA(recipe="none", n_centers=8).fit([Image.open(p).convert("L") for p in good[:6]])
-    assert grey.score_image(Image.open(line[1])).message == "in colour, but the good pictures are grey"
-    assert grey.score_image(Image.open(line[1]).convert("L")).message == ""
+    assert grey.inspect(Image.open(line[1])).message == "in colour, but the good images are grey"
+    assert grey.inspect(Image.open(line[1]).convert("L")).message == ""
 
 
 def test_pages_are_noted(part, line, tmp_path):
     first = Image.open(line[1])
     first.save(tmp_path / "pages.tiff", save_all=True, append_images=[first])
-    result = load(part).score_image(tmp_path / "pages.tiff")
+    result = load(part).inspect(tmp_path / "pages.tiff")
     assert result.message == "the first of 2 pages was taken" and result.status == "ok"
 
 
@@ -81,9 +81,9 @@ def test_colours_of_16_bit_are_noted(part, line, tmp_path):
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
     model = load(part)
-    result = model.score_image(path)
+    result = model.inspect(path)
     assert result.message == "of its 16-bit colours the upper 8 bits were read"
-    assert result.raw_score == model.score_image(line[1]).raw_score
+    assert result.raw_score == model.inspect(line[1]).raw_score
 
 
 def test_command_tells_invalid_and_goes_on(part, line, tmp_path):

@@ -10,7 +10,7 @@ def pixels(rng):
 
 
 @pytest.mark.parametrize("kind", range(len(synthetic_defects._KINDS)))
-def test_each_kind_changes_the_picture_where_its_mask_says(pixels, kind, monkeypatch):
+def test_each_kind_changes_the_image_where_its_mask_says(pixels, kind, monkeypatch):
     monkeypatch.setattr(synthetic_defects, "_KINDS", (synthetic_defects._KINDS[kind],))
     before = pixels.copy()
     painted, mask = synthetic_defects.paint(pixels, np.random.default_rng(3))
@@ -31,7 +31,7 @@ def test_same_chance_same_defect_and_other_chance_another(pixels):
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 1024), (96, 32)])
-def test_any_shape_of_picture_and_a_constant_one(shape):
+def test_any_shape_of_image_and_a_constant_one(shape):
     constant = np.full((3, *shape), 128, np.float32)
     sizes = []
     for seed in range(60):

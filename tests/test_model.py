@@ -12,7 +12,7 @@ from cfa_lite.features.images import ImageError as SameImageError
 
 
 def test_defects_score_higher_and_where_they_are(model, cloth, line):
-    """What the whole line is for: most defects of the demo score above every good picture of its line, and
+    """What the whole line is for: most defects of the demo score above every good image of its line, and
     the map is higher in their masks than elsewhere."""
     results = model.score(line)
     masks = {p.name: p for p in (cloth / "masks").iterdir()}
@@ -38,25 +38,25 @@ def test_score_is_raw_score_over_threshold(model, line):
 
 
 def test_threshold_is_the_highest_held_back_score(model):
-    assert model.threshold_ == model.training_["held_back_scores"]["highest"] == max(model.good_scores_)
+    assert model.threshold_ == model.training_["held_out_scores"]["highest"] == max(model.good_scores_)
 
 
-def test_good_pictures_score_lower_by_banks_that_saw_them(model, good):
+def test_good_images_score_lower_by_banks_that_saw_them(model, good):
     """Else the limit would not be cross-fitted."""
     seen = np.array([r.raw_score for r in model.score(good)])
-    assert np.median(seen) < model.training_["held_back_scores"]["median"]
+    assert np.median(seen) < model.training_["held_out_scores"]["median"]
 
 
 def test_same_score_by_every_route(part, line):
-    """Bit-equal: a picture is always worked alone, and BLAS always multiplies on one thread."""
+    """Bit-equal: an image is always worked alone, and BLAS always multiplies on one thread."""
     one, two = load(part, threads=1), load(part, threads=2)
     batch = one.score(line)
     for position in (0, 5):
-        alone = one.score_image(line[position])
-        picture = Image.open(line[position])
+        alone = one.inspect(line[position])
+        image = Image.open(line[position])
         others = [
-            two.score_image(line[position]), two.score(line)[position], one.score(line[::-1])[::-1][position],
-            one.score_image(picture), one.score_image(np.asarray(picture)), one.score_image(str(line[position])),
+            two.inspect(line[position]), two.score(line)[position], one.score(line[::-1])[::-1][position],
+            one.inspect(image), one.inspect(np.asarray(image)), one.inspect(str(line[position])),
         ]  # fmt: skip
         for other in (batch[position], *others):
             assert other.raw_score == alone.raw_score
@@ -76,18 +76,18 @@ def test_two_threads_score_at_once_with_one_model(model, line):
     assert len(found) == 3
 
 
-def test_same_seed_same_model_on_any_number_of_threads(small_pictures, tmp_path):
+def test_same_seed_same_model_on_any_number_of_threads(small_images, tmp_path):
     paths = []
     for name, seed, n_threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         paths.append(tmp_path / f"{name}.cfa")
-        CFA(seed=seed, n_centers=16, threads=n_threads).fit(small_pictures).save(paths[-1])
+        CFA(seed=seed, n_centers=16, threads=n_threads).fit(small_images).save(paths[-1])
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[0].read_bytes() != paths[2].read_bytes()
 
 
-def test_order_and_kind_of_input_do_not_change_what_is_learnt_from(small_pictures):
-    arrays = CFA(n_centers=16, threads=1).fit(small_pictures)
-    pil = CFA(n_centers=16, threads=1).fit(Image.fromarray(p) for p in small_pictures)
+def test_order_and_kind_of_input_do_not_change_what_is_learnt_from(small_images):
+    arrays = CFA(n_centers=16, threads=1).fit(small_images)
+    pil = CFA(n_centers=16, threads=1).fit(Image.fromarray(p) for p in small_images)
     assert pil.threshold_ == arrays.threshold_
     for a, b in zip(arrays.levels_, pil.levels_):
         np.testing.assert_array_equal(a.centers, b.centers)
@@ -98,20 +98,20 @@ def test_a_folder_is_enough(cloth, model):
     assert model.score(cloth / "line")[0].path.endswith("000.png")
 
 
-def test_pictures_that_cannot_be_read_are_left_out_and_named(small_pictures, tmp_path, caplog):
+def test_images_that_cannot_be_read_are_left_out_and_named(small_images, tmp_path, caplog):
     broken = tmp_path / "broken.png"
-    broken.write_text("no picture")
+    broken.write_text("no image")
     with caplog.at_level(logging.WARNING, "cfa_lite"):
-        model = CFA(n_centers=16, threads=1).fit([*small_pictures[:4], broken, np.zeros((8, 8), np.uint8)])
+        model = CFA(n_centers=16, threads=1).fit([*small_images[:4], broken, np.zeros((8, 8), np.uint8)])
     assert [name for name, _ in model.skipped_] == [str(broken), "image 5"]
     assert model.training_["n_images"] == 4
     assert model.training_["n_skipped"] == 2
     assert "broken.png cannot be read" in caplog.text
 
 
-def test_one_bad_picture_is_a_result_not_the_end(model, line, tmp_path):
+def test_one_bad_image_is_a_result_not_the_end(model, line, tmp_path):
     broken = tmp_path / "broken.png"
-    broken.write_text("no picture")
+    broken.write_text("no image")
     results = model.score([line[0], broken, tmp_path / "gone.png", line[1]])
     assert [r.status for r in results] == ["ok", "error", "error", "ok"]
     assert [r.verdict for r in results][1:3] == ["ERROR", "ERROR"]
@@ -120,31 +120,31 @@ def test_one_bad_picture_is_a_result_not_the_end(model, line, tmp_path):
     with pytest.raises(ValueError, match="has no map"):
         results[1].full_map()
     with pytest.raises(ImageError, match="broken.png"):
-        model.score_image(broken)
+        model.inspect(broken)
 
 
-def test_pictures_of_many_sizes_are_worked_at_one_scale(rng):
+def test_images_of_many_sizes_are_worked_at_one_scale(rng):
     sizes = [(96, 64), (128, 80), (70, 150), (100, 100)]
     pictures = [np.asarray(Image.fromarray(rng.integers(0, 255, (9, 9)).astype(np.uint8)).resize(s)) for s in sizes]
     model = CFA(n_centers=8, threads=1).fit(pictures)
-    for picture, result in zip(pictures, model.score(pictures)):
-        assert result.full_map().shape == picture.shape
-        np.testing.assert_allclose(np.array(result.map.shape), np.array(picture.shape) * model.scale_, atol=16)
+    for image, result in zip(pictures, model.score(pictures)):
+        assert result.full_map().shape == image.shape
+        np.testing.assert_allclose(np.array(result.map.shape), np.array(image.shape) * model.scale_, atol=16)
 
 
-@pytest.mark.parametrize("pictures", [[], [np.zeros((64, 64), np.uint8)]])
-def test_too_few_pictures(pictures):
-    with pytest.raises(ImageError, match=f"{len(pictures)} of {len(pictures)} pictures can be used; at least 2"):
+@pytest.mark.parametrize("images", [[], [np.zeros((64, 64), np.uint8)]])
+def test_too_few_images(pictures):
+    with pytest.raises(ImageError, match=f"{len(pictures)} of {len(pictures)} images can be used; at least 2"):
         CFA().fit(pictures)
 
 
-def test_two_pictures_are_enough(small_pictures):
-    model = CFA(threads=1).fit(small_pictures[:2])
-    assert model.score_image(small_pictures[2]).raw_score > 0
+def test_two_images_are_enough(small_images):
+    model = CFA(threads=1).fit(small_images[:2])
+    assert model.inspect(small_images[2]).raw_score > 0
 
 
-def test_pictures_without_any_difference_are_refused():
-    with pytest.raises(ImageError, match="all the same picture"):
+def test_images_without_any_difference_are_refused():
+    with pytest.raises(ImageError, match="all the same image"):
         CFA(threads=1).fit([np.full((64, 64), 90, np.uint8)] * 4)
 
 
@@ -156,24 +156,24 @@ def test_pictures_without_any_difference_are_refused():
         ({"background_share": 1.5}, "background_share=1.5"), ({"threads": 0}, "threads=0"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_are_named(params, words, small_pictures):
+def test_wrong_arguments_are_named(params, words, small_images):
     with pytest.raises(ValueError, match=words):
-        CFA(**params).fit(small_pictures)
+        CFA(**params).fit(small_images)
 
 
-def test_wrong_backbone_and_wrong_objects(small_pictures):
+def test_wrong_backbone_and_wrong_objects(small_images):
     with pytest.raises(BackboneError, match="no backbone is called"):
-        CFA(backbone="resnet").fit(small_pictures)
+        CFA(backbone="resnet").fit(small_images)
     with pytest.raises(TypeError, match="image 0 is a int"):
         CFA().fit([1, 2])
     with pytest.raises(TypeError, match="list of images"):
         CFA().fit(Image.new("L", (64, 64)))
 
 
-@pytest.mark.parametrize("call", ["score", "score_image", "save", "info"])
-def test_not_fitted(call, small_pictures):
+@pytest.mark.parametrize("call", ["score", "inspect", "save", "info"])
+def test_not_fitted(call, small_images):
     with pytest.raises(NotFittedError, match="Call fit"):
-        getattr(CFA(), call)(*([] if call == "info" else [small_pictures[0]]))
+        getattr(CFA(), call)(*([] if call == "info" else [small_images[0]]))
 
 
 def test_scikit_learns_contract(model):
@@ -188,9 +188,9 @@ def test_scikit_learns_contract(model):
 
 
 def test_copies_score_the_same(model, line):
-    expected = model.score_image(line[0]).raw_score
+    expected = model.inspect(line[0]).raw_score
     for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        assert twin.score_image(line[0]).raw_score == expected
+        assert twin.inspect(line[0]).raw_score == expected
 
 
 def test_info_tells_where_the_model_comes_from(model):
@@ -204,9 +204,9 @@ def test_info_tells_where_the_model_comes_from(model):
     assert set(made["versions"]) >= {"cfa_lite", "numpy", "onnxruntime"}
 
 
-def test_nothing_global_is_touched(small_pictures, recwarn):
+def test_nothing_global_is_touched(small_images, recwarn):
     handlers, level = list(logging.getLogger().handlers), logging.getLogger("cfa_lite").level
-    CFA(n_centers=8, threads=2).fit(small_pictures).score(small_pictures)
+    CFA(n_centers=8, threads=2).fit(small_images).score(small_images)
     assert logging.getLogger().handlers == handlers
     assert logging.getLogger("cfa_lite").level == level
     assert [str(w.message) for w in recwarn] == []

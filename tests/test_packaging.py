@@ -36,7 +36,7 @@ def test_wheel_holds_the_package_the_models_and_nothing_else(wheel):
     assert wheel.stat().st_size < 8e6
 
 
-def test_installed_command_works_from_another_folder(wheel, tmp_path, small_pictures):
+def test_installed_command_works_from_another_folder(wheel, tmp_path, small_images):
     """Dependencies come from the running environment, the package from the wheel alone."""
     home = tmp_path / "env"
     venv.create(home, with_pip=False, symlinks=os.name == "posix")
@@ -54,7 +54,7 @@ def test_installed_command_works_from_another_folder(wheel, tmp_path, small_pict
     (packages / "dependencies.pth").write_text(os.path.dirname(os.path.dirname(sys.modules["numpy"].__file__)))
     assert run(python, "-c", "import cfa_lite; print(cfa_lite.__file__)").startswith(str(packages))
     (tmp_path / "good").mkdir()
-    for i, picture in enumerate(small_pictures):
-        Image.fromarray(picture).save(tmp_path / "good" / f"{i}.png")
+    for i, image in enumerate(small_images):
+        Image.fromarray(image).save(tmp_path / "good" / f"{i}.png")
     run(scripts / "cfa-lite", "fit", "good", "-o", "part.cfa", "--n-centers", "8")
-    assert run(scripts / "cfa-lite", "score", "part.cfa", "good").count("good") == len(small_pictures)
+    assert run(scripts / "cfa-lite", "score", "part.cfa", "good").count("good") == len(small_images)

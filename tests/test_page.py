@@ -12,7 +12,7 @@ from PIL import Image
 from cfa_lite import OutputError
 from cfa_lite.report.cards import MAX_REGIONS
 from cfa_lite.report.html import MAX_CARDS, MAX_ERRORS, MAX_MISTAKES, MAX_ROWS, Page
-from cfa_lite.results import Region, ScoreResult, failed
+from cfa_lite.results import Inspection, Region, failed
 
 UNSURE_FROM = 0.9
 HOSTILE = "<b>&\"名 😀'.png"
@@ -49,8 +49,8 @@ def result(score, path="a.png", regions=(), h=32, w=48, **change):
     score_map = np.full((4, 6), min(score, 1), np.float32)
     score_map[1, 2] = score
     values = dict(seconds=0.02, percentile=50.0, unsure_from=UNSURE_FROM, regions=regions, map=score_map)
-    values |= dict(picture_size_px=(h, w)) | change
-    return ScoreResult(path, "ok", verdict, score, 2 * score, 2.0, **values)
+    values |= dict(image_size_px=(h, w)) | change
+    return Inspection(path, "ok", verdict, score, 2 * score, 2.0, **values)
 
 
 def picture(h=32, w=48):
@@ -75,7 +75,7 @@ def shown(text, kind=""):
 
 @pytest.fixture(scope="module")
 def big():
-    """1,000 pictures whose truth is known, 3 of them errors."""
+    """1,000 images whose truth is known, 3 of them errors."""
     rng = np.random.default_rng(3)
     page, truth = new_page(), []
     for i, score in enumerate(rng.uniform(0, 2.6, 997)):
@@ -102,7 +102,7 @@ def test_nothing_is_fetched_and_every_name_is_escaped(tmp_path):
     assert len(sources) == 2 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "<b>&" not in text
     assert {len(set(a)) for a in parsed.all("img")} == {5}  # no attribute more than we wrote
-    assert [a["alt"] for a in parsed.all("img")] == [f"Picture {HOSTILE}", f"Score map over {HOSTILE}"]
+    assert [a["alt"] for a in parsed.all("img")] == [f"Image {HOSTILE}", f"Score map over {HOSTILE}"]
     words = "".join(parsed.texts)
     assert words.count(HOSTILE) == 1 + 2 + 2 + 3  # warning, card and its kind, error and its message, table
     assert "a & b" in words and "Limit <1>" in words
@@ -130,7 +130,7 @@ def test_counts_and_caps(big, tmp_path):
     assert len(shown(text, "NG")) == MAX_CARDS["NG"]
     assert len(shown(text, "UNSURE")) == counts["UNSURE"] <= MAX_CARDS["UNSURE"]
     assert MAX_CARDS["OK"] < len(shown(text, "OK")) <= MAX_CARDS["OK"] + MAX_MISTAKES
-    assert f"200 of {counts['NG']} are pictured" in text
+    assert f"200 of {counts['NG']} are imaged" in text
     assert len(parsed.all("img")) == 2 * len(shown(text))
     assert sum("data-is" in a for a in parsed.all("tr")) == 1000 + 3
 
@@ -144,7 +144,7 @@ def test_cards_go_by_verdict_and_score(big, tmp_path):
         assert scores == sorted(scores, reverse=True)
 
 
-def test_mistakes_are_pictured_rather_than_others(big, tmp_path):
+def test_mistakes_are_imaged_rather_than_others(big, tmp_path):
     page, truth = big
     paths = {path for path, _ in shown(written(page, tmp_path))}
     missed = sorted((r.score, r.path) for r, kind in truth if kind == "hole" and r.verdict in ("OK", "UNSURE"))
@@ -156,7 +156,7 @@ def test_mistakes_are_pictured_rather_than_others(big, tmp_path):
     assert {path for _, path in best} <= paths
 
 
-def test_false_alarms_below_many_defects_are_pictured(tmp_path):
+def test_false_alarms_below_many_defects_are_imaged(tmp_path):
     page = new_page()
     for i in range(MAX_CARDS["NG"] + 20):
         page.add(picture(), result(3.0 + i / 100, f"{i}.png"), "hole")
@@ -167,8 +167,8 @@ def test_false_alarms_below_many_defects_are_pictured(tmp_path):
     assert "FALSE ALARM" in written(page, tmp_path)
 
 
-def test_only_pictures_that_may_be_shown_are_read(tmp_path):
-    """Later pictures with lower scores cost nothing: an unreadable one is not even opened."""
+def test_only_images_that_may_be_shown_are_read(tmp_path):
+    """Later images with lower scores cost nothing: an unreadable one is not even opened."""
     page = new_page()
     for i in range(MAX_CARDS["OK"]):
         page.add(picture(), result(0.5 + i / 100, f"{i}.png"))
@@ -191,7 +191,7 @@ def bars(text):
 
 
 @pytest.mark.parametrize("kinds", [False, True])
-def test_bars_add_up_to_the_pictures(tmp_path, rng, kinds):
+def test_bars_add_up_to_the_images(tmp_path, rng, kinds):
     page = new_page(good_scores=[0.3] * 7 + [0.99] * 3 + [float("nan")])
     scores = [0.0, 0.1, 0.9, 1.0, float(np.nextafter(1, 2)), 2.0, 3.99, 4.0, 57.0, *rng.uniform(0.2, 1.5, 90)]
     for i, score in enumerate(scores):
@@ -235,7 +235,7 @@ def test_labels_of_the_limits_never_meet(tmp_path, unsure_from, highest):
     assert all(one[0] + one[1] < other[0] for one, other in zip(spans, spans[1:]))
 
 
-def test_page_without_pictures_and_with_errors_only(tmp_path):
+def test_page_without_images_and_with_errors_only(tmp_path):
     page = new_page(good_scores=())
     assert "<svg" not in written(page, tmp_path)
     for i in range(MAX_ERRORS + 3):
@@ -245,11 +245,11 @@ def test_page_without_pictures_and_with_errors_only(tmp_path):
     assert f"The first {MAX_ERRORS} are shown" in text
 
 
-def test_unreadable_picture_keeps_its_card(tmp_path):
+def test_unreadable_image_keeps_its_card(tmp_path):
     page = new_page()
     page.add(tmp_path / "gone.png", result(1.7, "gone.png"))
     text = written(page, tmp_path)
-    assert "No picture: gone.png does not exist" in text and "<img" not in text
+    assert "No image: gone.png does not exist" in text and "<img" not in text
 
 
 def test_many_regions_are_cut(tmp_path):
@@ -282,7 +282,7 @@ def test_long_table_is_cut_from_below(tmp_path):
     text = written(page, tmp_path)
     assert time.perf_counter() - start < 5
     table = text[text.index("<details>") :]
-    assert "11 pictures with the lowest scores are left out" in table
+    assert "11 images with the lowest scores are left out" in table
     assert [table.count(f"<td>{name}") for name in ("gone.png", "low.png", "high.png")] == [1, 0, MAX_ROWS - 1]
 
 
@@ -339,7 +339,7 @@ def test_filter(few, tmp_path, asked, expected):
 
 
 @browser
-def test_buttons_filter_and_all_pictures_load(few, tmp_path):
+def test_buttons_filter_and_all_images_load(few, tmp_path):
     script = """<script>
     (async function () {
       var images = Array.from(document.images), said = [];
@@ -358,12 +358,12 @@ def test_buttons_filter_and_all_pictures_load(few, tmp_path):
     </script></body>"""
     copy = tmp_path / "copy.html"
     copy.write_text(few.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
-    for _ in range(5):  # virtual time does not wait for pictures that are decoded by a busy processor
+    for _ in range(5):  # virtual time does not wait for images that are decoded by a busy processor
         dom = ask(copy.as_uri(), tmp_path, "--dump-dom", "--window-size=500,900")
         said = re.search(r"<title>([^<]*)</title>", dom)[1]
         if said.startswith("10 "):
             break
-    # 10 pictures, cards seen after each button (that of INVALID has none and is not to be pressed), and no pixel wider than the window
+    # 10 images, cards seen after each button (that of INVALID has none and is not to be pressed), and no pixel wider than the window
     assert said == "10 all5 NG2 UNSURE1 OK2 INVALID2 ERROR0 missed2 false-alarm1 0"
 
 

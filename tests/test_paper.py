@@ -22,8 +22,8 @@ def paper(tiny, **params):
     return CFA("paper", **({"backbone": tiny, "epochs": 2, "threads": 1} | params))
 
 
-def test_report_tells_how_training_went(tiny, small_pictures):
-    model = paper(tiny, epochs=3, radius=5.0).fit(small_pictures)
+def test_report_tells_how_training_went(tiny, small_images):
+    model = paper(tiny, epochs=3, radius=5.0).fit(small_images)
     assert [row["epoch"] for row in model.report_] == [1, 2, 3]
     for row in model.report_:
         assert row["loss"] == pytest.approx(row["attraction"] + row["repulsion"])
@@ -35,8 +35,8 @@ def test_report_tells_how_training_went(tiny, small_pictures):
     assert model.paper_.radius == model.report_[-1]["radius"]
 
 
-def test_training_lowers_the_published_loss(tiny, small_pictures):
-    report = paper(tiny, epochs=6).fit(small_pictures).report_
+def test_training_lowers_the_published_loss(tiny, small_images):
+    report = paper(tiny, epochs=6).fit(small_images).report_
     losses = [row["loss"] for row in report]
     assert losses[-1] < 0.9 * losses[0]
     assert report[0]["active_attraction"] == pytest.approx(1, abs=1e-3)
@@ -48,29 +48,29 @@ def test_training_lowers_the_published_loss(tiny, small_pictures):
     [{}, {"bank": "kmeans_ema"}, {"bank": "kmeans_ema", "bank_follows": True}, {"gamma_c": 4, "gamma_d": 2},
      {"certainty": False}, {"epochs": 0}, {"n_hard_negatives": 0}],
 )  # fmt: skip
-def test_survives_the_file_and_any_thread_count(tiny, small_pictures, tmp_path, params):
-    one, two = paper(tiny, **params).fit(small_pictures), paper(tiny, threads=2, **params).fit(small_pictures)
+def test_survives_the_file_and_any_thread_count(tiny, small_images, tmp_path, params):
+    one, two = paper(tiny, **params).fit(small_images), paper(tiny, threads=2, **params).fit(small_images)
     one.save(tmp_path / "1.cfa")
     two.save(tmp_path / "2.cfa")
     assert (tmp_path / "1.cfa").read_bytes() == (tmp_path / "2.cfa").read_bytes()
     read = load(tmp_path / "1.cfa")
-    for a, b in zip(one.score(small_pictures), read.score(small_pictures)):
+    for a, b in zip(one.score(small_images), read.score(small_images)):
         assert a.raw_score == b.raw_score
         assert a.map.max() == pytest.approx(a.score)
         np.testing.assert_array_equal(a.map, b.map)
 
 
-def test_compression_leaves_as_many_centers_and_channels_as_it_says(tiny, small_pictures):
-    grid = np.prod(np.array(paper(tiny).fit(small_pictures).training_["working_px"]) // 4)
-    model = paper(tiny, gamma_c=4, gamma_d=3).fit(small_pictures)
+def test_compression_leaves_as_many_centers_and_channels_as_it_says(tiny, small_images):
+    grid = np.prod(np.array(paper(tiny).fit(small_images).training_["working_px"]) // 4)
+    model = paper(tiny, gamma_c=4, gamma_d=3).fit(small_images)
     assert model.paper_.centers.shape == (grid // 4, 12 // 3)
     assert model.paper_.weight.shape == (4, 14)
 
 
-def test_constant_pictures_and_copies_give_no_nan(tiny):
-    pictures = [np.full((64, 64), grey, np.uint8) for grey in (90, 90, 100, 110)]
-    model = paper(tiny).fit(pictures)
-    assert all(np.isfinite(result.score) for result in model.score(pictures))
+def test_constant_images_and_copies_give_no_nan(tiny):
+    images = [np.full((64, 64), grey, np.uint8) for grey in (90, 90, 100, 110)]
+    model = paper(tiny).fit(images)
+    assert all(np.isfinite(result.score) for result in model.score(images))
     assert all(np.isfinite(list(row.values())).all() for row in model.report_)
 
 
@@ -87,13 +87,13 @@ def test_constant_pictures_and_copies_give_no_nan(tiny):
         ({"learning_rate": 1e30}, "learning_rate=1e.30: training left the finite numbers"),
     ],
 )  # fmt: skip
-def test_wrong_values_are_named_with_their_range(tiny, small_pictures, params, words):
+def test_wrong_values_are_named_with_their_range(tiny, small_images, params, words):
     with pytest.raises(ValueError, match=words):
-        paper(tiny, **params).fit(small_pictures)
+        paper(tiny, **params).fit(small_images)
 
 
-def test_damaged_descriptor_is_refused(tiny, small_pictures, tmp_path):
-    model = paper(tiny).fit(small_pictures)
+def test_damaged_descriptor_is_refused(tiny, small_images, tmp_path):
+    model = paper(tiny).fit(small_images)
     model.save(tmp_path / "part.cfa")
     meta, arrays = archive.read(tmp_path / "part.cfa")
     del meta["format"]

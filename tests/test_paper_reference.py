@@ -30,7 +30,7 @@ def agrees(found, expected, dtype):
 
 
 def pooled(batch, dtype):
-    """A batch's pooled maps: a list a picture."""
+    """A batch's pooled maps: a list an image."""
     maps = [REFERENCE[f"maps{s}_batch{batch}"].astype(dtype) for s in range(3)]
     return [[patches.pool(m[i]) for m in maps] for i in range(len(maps[0]))]
 
@@ -44,14 +44,14 @@ def descriptors(dtype):
 
 
 def loss_and_gradient(batch, weights, centers, radius):
-    """Of a whole batch, picture by picture."""
-    pictures = pooled(batch, weights.weight.dtype.type)
+    """Of a whole batch, image by image."""
+    images = pooled(batch, weights.weight.dtype.type)
     terms = []
     total = CoordLinear(np.zeros_like(weights.weight), np.zeros_like(weights.bias))
-    for picture in pictures:
-        phi = coordinates.describe(picture, weights)
-        terms.append(hypersphere(phi, centers, radius, PaperSettings(), len(phi) * len(pictures)))
-        gradient = coordinates.gradient(picture, terms[-1].of_descriptors)
+    for image in images:
+        phi = coordinates.describe(image, weights)
+        terms.append(hypersphere(phi, centers, radius, PaperSettings(), len(phi) * len(images)))
+        gradient = coordinates.gradient(image, terms[-1].of_descriptors)
         total.weight += gradient.weight
         total.bias += gradient.bias
     attraction, repulsion = sum(t.attraction for t in terms), sum(t.repulsion for t in terms)
@@ -60,10 +60,10 @@ def loss_and_gradient(batch, weights, centers, radius):
 
 def test_patch_features(dtype):
     """They are never made whole in the project: here from the pieces that the descriptor uses."""
-    for picture, expected in zip(pooled(3, dtype), REFERENCE["patch_features_batch3"]):
+    for image, expected in zip(pooled(3, dtype), REFERENCE["patch_features_batch3"]):
         resized = [
             bilinear_matrix(m.shape[1], 8).astype(dtype) @ m @ bilinear_matrix(m.shape[2], 8).T.astype(dtype)
-            for m in picture
+            for m in image
         ]
         agrees(np.concatenate(resized), expected, dtype)
 
@@ -80,9 +80,9 @@ def test_descriptors(dtype):
 
 def test_position_mean_bank(dtype):
     """The published bank: the mean descriptor of each position over batches 0 to 2."""
-    pictures = [p for batch in range(3) for p in pooled(batch, dtype)]
+    images = [p for batch in range(3) for p in pooled(batch, dtype)]
     agrees(
-        memory_bank.position_mean([coordinates.describe(p, layer(dtype)) for p in pictures]),
+        memory_bank.position_mean([coordinates.describe(p, layer(dtype)) for p in images]),
         REFERENCE["centers"],
         dtype,
     )

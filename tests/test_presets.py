@@ -21,20 +21,20 @@ def test_a_preset_fills_in_what_is_not_given():
     "params, words",
     [({"speed": "warp"}, "speed='warp'"), ({"speed": "fast", "recipe": "paper"}, "speed, size and smallest_defect")],
 )
-def test_wrong_presets_are_named(small_pictures, params, words):
+def test_wrong_presets_are_named(small_images, params, words):
     with pytest.raises(ValueError, match=words):
-        CFA(**params).fit(small_pictures)
+        CFA(**params).fit(small_images)
 
 
 @pytest.mark.parametrize("speed", list(PRESETS))
-def test_a_model_keeps_its_preset_and_what_it_stood_for(small_pictures, tmp_path, speed):
-    model = CFA("none", speed=speed, threads=1).fit(small_pictures)
+def test_a_model_keeps_its_preset_and_what_it_stood_for(small_images, tmp_path, speed):
+    model = CFA("none", speed=speed, threads=1).fit(small_images)
     assert model.backbone is None and model.get_params()["speed"] == speed
     model.save(tmp_path / "part.cfa")
     again = load(tmp_path / "part.cfa", threads=1)
     assert (again.speed, again.backbone, again.size) == (speed, PRESETS[speed].backbone, PRESETS[speed].size)
-    for picture in small_pictures[:2]:
-        one, other = model.score_image(picture), again.score_image(picture)
+    for image in small_images[:2]:
+        one, other = model.inspect(image), again.inspect(image)
         assert one.score == other.score
         np.testing.assert_array_equal(one.map, other.map)
     assert one.map.size == pytest.approx(PRESETS[speed].size ** 2, rel=0.15)

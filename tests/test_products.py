@@ -17,7 +17,7 @@ PLACES = {"bolt": "train/good", "nut": "good", "washer": ""}
 
 @pytest.fixture(scope="module")
 def products(tmp_path_factory):
-    """Three products in the three layouts, one of which has a picture that is none, and two that cannot be fitted."""
+    """Three products in the three layouts, one of which has an image that is none, and two that cannot be fitted."""
     home = tmp_path_factory.mktemp("home")
     tiny_backbone.write(home / "own.onnx")
     for i, (name, below) in enumerate(PLACES.items()):
@@ -28,7 +28,7 @@ def products(tmp_path_factory):
             noise.save(folder / f"{k}.png")
     (home / "products" / "nut" / "test" / "bad").mkdir(parents=True)  # not learnt from
     noise.save(home / "products" / "nut" / "test" / "bad" / "0.png")
-    (home / "products" / "washer" / "broken.png").write_text("no picture")
+    (home / "products" / "washer" / "broken.png").write_text("no image")
     (home / "products" / "empty").mkdir()
     (home / "products" / "single").mkdir()
     noise.save(home / "products" / "single" / "0.png")
@@ -63,7 +63,7 @@ def test_by_others_too(products, singly, tmp_path, place):  # noqa: F811
     process = start(*arguments, *place, cwd=products)
     said = process.communicate(timeout=60)[1].decode()
     check(process.returncode, said, tmp_path / "models", singly)
-    assert said.count("left out: ") == 1 and "broken.png cannot be read as a picture" in said
+    assert said.count("left out: ") == 1 and "broken.png cannot be read as an image" in said
     assert sorted(os.listdir(tmp_path / "pages")) == sorted(PLACES)
     assert "96x64" in (tmp_path / "pages" / "bolt" / "report.html").read_text(encoding="utf-8")
 
@@ -71,10 +71,10 @@ def test_by_others_too(products, singly, tmp_path, place):  # noqa: F811
 def check(exit_code, said, folder, singly):
     assert exit_code == 1 and "Traceback" not in said, said
     assert files_in(folder) == singly and len(singly) == len(PLACES)
-    assert "empty: products/empty holds no picture" in said
-    assert "single: 1 of 1 pictures can be used; at least 2" in said
+    assert "empty: products/empty holds no image" in said
+    assert "single: 1 of 1 images can be used; at least 2" in said
     assert said.splitlines()[-1] == "5 products: 3 fitted, 2 failed"
-    assert f"{folder.name}/washer.cfa: 6 pictures (1 left out) worked at " in said
+    assert f"{folder.name}/washer.cfa: 6 images (1 left out) worked at " in said
 
 
 def test_a_model_whose_own_network_lies_beside_it_is_scored_by_others(products, singly, cluster, tmp_path, monkeypatch):  # noqa: F811
@@ -82,9 +82,9 @@ def test_a_model_whose_own_network_lies_beside_it_is_scored_by_others(products, 
     for name in ("own.onnx", "own.json", "singly/bolt.cfa"):
         (tmp_path / os.path.basename(name)).write_bytes((products / name).read_bytes())
     monkeypatch.chdir(products / "products")
-    pictures = sorted((products / "products" / "bolt" / "train" / "good").iterdir())
-    expected = [result.score for result in load(tmp_path / "bolt.cfa").score(pictures)]
-    done = run("score", tmp_path / "bolt.cfa", *pictures, "--dask", cluster.scheduler_address)
+    images = sorted((products / "products" / "bolt" / "train" / "good").iterdir())
+    expected = [result.score for result in load(tmp_path / "bolt.cfa").score(images)]
+    done = run("score", tmp_path / "bolt.cfa", *images, "--dask", cluster.scheduler_address)
     assert [float(line.split()[1]) for line in done.stdout.splitlines()] == pytest.approx(expected, abs=6e-4)
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cfa_lite.method import anomaly_map, regions
-from cfa_lite.results import ScoreResult
+from cfa_lite.results import Inspection
 
 
 def test_regions_by_hand():
@@ -88,7 +88,7 @@ def test_a_region_of_one_pixel_is_seen_at_every_size(size):
     for place in [(0, 0), (23, 31), (10, 5)]:
         score_map = np.zeros((48, 64), np.float32)
         score_map[place] = 1.001
-        result = ScoreResult("a.png", "ok", "NG", 1.001, 1.0, 1.0, 0.0, map=score_map, picture_size_px=size[::-1])
+        result = Inspection("a.png", "ok", "NG", 1.001, 1.0, 1.0, 0.0, map=score_map, image_size_px=size[::-1])
         assert (result.full_map() > 1).any()
         np.testing.assert_array_equal(result.full_map() > 1, result.mask_at(*size))
         score_map[place] = 1

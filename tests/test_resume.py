@@ -16,13 +16,13 @@ from test_cli import run
 
 from cfa_lite import OutputError, load
 from cfa_lite.report.tables import Rows, header, row, take_up
-from cfa_lite.results import ScoreResult, failed
+from cfa_lite.results import Inspection, failed
 
-N_COPIES = 12  # of 16 pictures: a run of some seconds
+N_COPIES = 12  # of 16 images: a run of some seconds
 
 
 def copies(line, folder, n):
-    """A folder with `n` links to each picture of a line."""
+    """A folder with `n` links to each image of a line."""
     for i in range(n):
         for path in line:
             os.link(path, folder / f"{i:02d}_{path.name}")
@@ -79,8 +79,8 @@ def test_a_run_that_is_stopped_goes_on(part, many, whole, tmp_path, kill, fmt):
     assert 15 < n_before < len(whole)
     done = run("score", part, many, "--output", output, "--maps", maps, "--resume")
     assert done.exit_code == 0, done.output
-    assert len(done.stdout.splitlines()) == len(whole) - n_before  # no picture was scored twice
-    assert "192 pictures: " in done.stderr and f"of these {n_before} from before" in done.stderr
+    assert len(done.stdout.splitlines()) == len(whole) - n_before  # no image was scored twice
+    assert "192 images: " in done.stderr and f"of these {n_before} from before" in done.stderr
     assert output.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     lines = output.read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(whole) + (fmt == "csv")
@@ -108,15 +108,15 @@ def test_a_full_disk_is_said_and_rows_so_far_stay(part, many, whole, tmp_path):
     assert rows_of(output).keys() == whole.keys()
 
 
-def test_pictures_that_vanish_are_rows_and_are_tried_again(part, line, tmp_path):
+def test_images_that_vanish_are_rows_and_are_tried_again(part, line, tmp_path):
     folder, output = tmp_path / "line", tmp_path / "rows.csv"
     folder.mkdir()
     for path in line[:4]:
         shutil.copy(path, folder)
-    model = load(part, threads=1)  # no picture is read ahead
+    model = load(part, threads=1)  # no image is read ahead
     rows = Rows(output, "csv")
     paths = sorted(folder.iterdir())
-    for i, result in enumerate(model.iter_score(paths)):
+    for i, result in enumerate(model.inspect_many(paths)):
         if i == 0:
             shutil.rmtree(folder)
         rows.write(result)
@@ -161,7 +161,7 @@ def test_what_cannot_be_gone_on_with_is_refused(part, line, tmp_path):
 
 
 def scored(path, verdict="OK"):
-    return ScoreResult(path, "ok", verdict, 0.5, 1.0, 2.0, 0.01)
+    return Inspection(path, "ok", verdict, 0.5, 1.0, 2.0, 0.01)
 
 
 ROW, JSON_ROW = row(scored("a.png"), "csv"), row(scored("a.png"), "jsonl")
@@ -263,22 +263,22 @@ def test_a_full_stdout_is_said(part, line):
     assert done.returncode != 0 and "stdout cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_counts_and_exit_code_are_of_the_pictures_given(part, line, whole, tmp_path):
-    """Rows of other pictures are kept, and say nothing of these."""
+def test_counts_and_exit_code_are_of_the_images_given(part, line, whole, tmp_path):
+    """Rows of other images are kept, and say nothing of these."""
     verdicts = {Path(name).name.split("_")[1]: r["verdict"] for name, r in whole.items()}
     bad = next(p for p in line if verdicts[p.name] == "NG")
     fine = [p for p in line if verdicts[p.name] == "OK"][:2]
     output = tmp_path / "rows.csv"
     assert run("score", part, bad, fine[0], "--output", output).exit_code == 0
     done = run("score", part, *fine, "--output", output, "--resume", "--fail-on-anomaly")
-    assert done.exit_code == 0 and "2 pictures: 2 OK, of these 1 from before" in done.stderr
+    assert done.exit_code == 0 and "2 images: 2 OK, of these 1 from before" in done.stderr
     assert rows_of(output).keys() == {str(p) for p in (bad, *fine)}
     done = run("score", part, bad, "--output", output, "--resume", "--fail-on-anomaly")
-    assert done.exit_code == 3 and "1 picture: 1 NG, of these 1 from before" in done.stderr
+    assert done.exit_code == 3 and "1 image: 1 NG, of these 1 from before" in done.stderr
 
 
 def test_a_report_says_what_it_does_not_show(part, line, tmp_path):
     output = tmp_path / "rows.csv"
     assert run("score", part, line[0], "--output", output).exit_code == 0
     assert run("score", part, *line[:3], "--output", output, "--resume", "--report", tmp_path / "r.html").exit_code == 0
-    assert "1 pictures of an earlier run are in" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "1 images of an earlier run are in" in (tmp_path / "r.html").read_text(encoding="utf-8")

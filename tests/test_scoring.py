@@ -21,7 +21,7 @@ def test_a_constant_stays_constant():
     np.testing.assert_allclose(anomaly_map.weighted_map([constant], [2], (64, 96), 0.02), 5, rtol=1e-6)
 
 
-def test_background_is_the_pictures_own_median():
+def test_background_is_the_images_own_median():
     score_map = np.full((16, 16), 4, np.float32)
     score_map[:2, :2] = 10
     removed = anomaly_map.remove_background(score_map, 0.25)
@@ -47,5 +47,5 @@ def test_position_means_are_shrunk_and_taken_off(rng):
     np.testing.assert_allclose(removed, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_picture_smaller_than_a_cell_has_one():
+def test_a_image_smaller_than_a_cell_has_one():
     assert anomaly_map.position_grid((4, 200)) == (1, 25)

@@ -14,7 +14,7 @@ import cfa_lite
 from cfa_lite import load
 
 PACKAGE = Path(cfa_lite.__file__).parent
-SCORE = "import sys, cfa_lite; m = cfa_lite.load(sys.argv[1]); print(repr(m.score_image(sys.argv[2]).raw_score))"
+SCORE = "import sys, cfa_lite; m = cfa_lite.load(sys.argv[1]); print(repr(m.inspect(sys.argv[2]).raw_score))"
 
 
 def python(*arguments, switches=(), **options):
@@ -31,7 +31,7 @@ def answer(process):
 
 @pytest.fixture(scope="module")
 def expected(part, line):
-    return repr(load(part).score_image(line[0]).raw_score)
+    return repr(load(part).inspect(line[0]).raw_score)
 
 
 def test_four_processes_score_with_one_file(part, line, expected):

@@ -1,4 +1,4 @@
-"""Working sizes: kept proportions, full size, large pictures in tiles without seams."""
+"""Working sizes: kept proportions, full size, large images in tiles without seams."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from cfa_lite.features import tiling
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles so small that a test's picture has some; their halo is as it is."""
+    """Tiles so small that a test's image has some; their halo is as it is."""
     monkeypatch.setattr(tiling, "CORE_PX", 256)
     monkeypatch.setattr(tiling, "WHOLE_PX", 0)
 
 
 @pytest.mark.parametrize("unit_px", [32, 28])
 @pytest.mark.parametrize("grid", [(1, 1), (8, 128), (50, 79), (94, 2), (36, 36)])
-def test_cores_cover_a_picture_once_and_halos_surround_them(grid, unit_px):
+def test_cores_cover_a_image_once_and_halos_surround_them(grid, unit_px):
     size_px = grid[0] * unit_px, grid[1] * unit_px
     seen = np.zeros(size_px, int)
     pieces = tiling.cut(size_px, unit_px)
@@ -36,16 +36,16 @@ def test_cores_cover_a_picture_once_and_halos_surround_them(grid, unit_px):
 
 
 def test_stitched_is_what_one_piece_gives(small_tiles, rng):
-    picture = rng.random((3, 320, 704)).astype(np.float32)
+    image = rng.random((3, 320, 704)).astype(np.float32)
 
     def work(tile):
-        part = picture[(slice(None), *tile)]
+        part = image[(slice(None), *tile)]
         return {"fine": part[:, ::4, ::4], "coarse": part[0, ::32, ::32] * 2}
 
     found = tiling.stitched((320, 704), 32, work)
     assert len(tiling.cut((320, 704), 32)) == 6
-    np.testing.assert_array_equal(found["fine"], picture[:, ::4, ::4])
-    np.testing.assert_array_equal(found["coarse"], picture[0, ::32, ::32] * 2)
+    np.testing.assert_array_equal(found["fine"], image[:, ::4, ::4])
+    np.testing.assert_array_equal(found["coarse"], image[0, ::32, ::32] * 2)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,10 @@ def test_seams_are_invisible(strips, monkeypatch, mask):
     assert model.scale_ == 1 and model.training_["working_px"] == [256, 1024]
     spoilt = strips[4].copy()
     spoilt[120:140, 250:290] = 255  # across a seam
-    whole = model.score_image(spoilt)
+    whole = model.inspect(spoilt)
     monkeypatch.setattr(tiling, "CORE_PX", 256)
     monkeypatch.setattr(tiling, "WHOLE_PX", 0)
-    tiled = model.score_image(spoilt)
+    tiled = model.inspect(spoilt)
     assert not np.array_equal(tiled.map, whole.map)  # it was in tiles
     assert np.abs(tiled.map - whole.map).max() <= 0.02
     assert tiled.verdict == whole.verdict == "NG"
@@ -80,13 +80,13 @@ def test_fit_in_tiles_learns_what_fit_of_the_whole_does(strips, small_tiles, mon
 
 
 def test_size_and_smallest_defect_set_the_scale(good):
-    pictures = good[:3]  # 384x288
+    images = good[:3]  # 384x288
     scales = {}
     for name, options in {
         "default": {}, "512": {"size": 512}, "full": {"size": "full"}, "40": {"smallest_defect": 40},
         "5": {"smallest_defect": 5}, "2": {"smallest_defect": 2},
     }.items():  # fmt: skip
-        scales[name] = CFA(recipe="none", n_centers=4, **options).fit(pictures).scale_
+        scales[name] = CFA(recipe="none", n_centers=4, **options).fit(images).scale_
     assert scales["default"] == scales["40"] == pytest.approx(256 / np.sqrt(384 * 288))
     assert scales["512"] == pytest.approx(2 * scales["default"])
     assert scales["full"] == scales["2"] == 1
@@ -98,7 +98,7 @@ def test_command_takes_sizes_ranges_and_tile(cloth, tmp_path):
     assert run(*fit, "--tile").exit_code == 0
     assert load(tmp_path / "p.cfa").scale_ == 1
     told = run("info", tmp_path / "p.cfa").stdout
-    assert "a defect of about 4 px of the picture across" in told and "size full" in told
+    assert "a defect of about 4 px of the image across" in told and "size full" in told
     assert run(*fit, "--range", "auto", "--size", 128).exit_code == 0
     low, high = load(tmp_path / "p.cfa").value_range_
     assert 0 <= low < 60 and 150 < high <= 255
@@ -108,14 +108,14 @@ def test_command_takes_sizes_ranges_and_tile(cloth, tmp_path):
     assert run("fit", cloth / "good", "-o", tmp_path / "q.cfa", "--recipe", "paper", "--size", 300).exit_code == 2
 
 
-def test_pictures_of_few_of_many_values_are_remarked_and_shown_by_their_range(tmp_path, cloth, good):
+def test_images_of_few_of_many_values_are_remarked_and_shown_by_their_range(tmp_path, cloth, good):
     folder = tmp_path / "deep"
     folder.mkdir()
     for path in good[:4]:
         values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 12  # of a 12-bit camera
         Image.fromarray(values).save(folder / f"{path.stem}.png")
     fit = ("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
-    assert "the pictures use 4" in run(*fit).stderr
+    assert "the images use 4" in run(*fit).stderr
     again = run(*fit, "--range", "0,4095")
     assert again.exit_code == 0 and "of the range" not in again.stderr
     assert run("score", tmp_path / "p.cfa", folder, "--overlays", tmp_path / "seen").exit_code == 0

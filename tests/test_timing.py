@@ -1,4 +1,4 @@
-"""How long a picture takes here: measured, not guessed."""
+"""How long an image takes here: measured, not guessed."""
 
 import json
 
@@ -12,25 +12,25 @@ from cfa_lite.evaluation.timing import Timing
 
 @pytest.fixture
 def short(monkeypatch):
-    for name, value in (("MIN_ROUNDS", 2), ("MAX_ROUNDS", 2), ("STARTS", 1), ("N_PICTURES", 2)):
+    for name, value in (("MIN_ROUNDS", 2), ("MAX_ROUNDS", 2), ("STARTS", 1), ("N_IMAGES", 2)):
         monkeypatch.setattr(timing, name, value)
 
 
-def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_pictures):
-    model = CFA("none", n_centers=32, threads=1).fit(small_pictures)
+def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_images):
+    model = CFA("none", n_centers=32, threads=1).fit(small_images)
     stand_in = timing.stand_in(model, "fast")
-    fitted = CFA("none", n_centers=32, speed="fast", threads=1).fit(small_pictures)
+    fitted = CFA("none", n_centers=32, speed="fast", threads=1).fit(small_images)
     assert stand_in.scale_ == pytest.approx(fitted.scale_)
     assert stand_in._backbone().spec.name == "lite0-int8"
     found, expected = ({lv.key: (lv.weight.shape, lv.centers.shape) for lv in m.levels_} for m in (stand_in, fitted))
     assert found == expected
-    result = stand_in.score_image(small_pictures[0])
-    assert result.map.shape == fitted.score_image(small_pictures[0]).map.shape
+    result = stand_in.inspect(small_images[0])
+    assert result.map.shape == fitted.inspect(small_images[0]).map.shape
     assert result.regions == ()
 
 
-def test_what_was_given_by_hand_stands(small_pictures):
-    model = CFA("none", n_centers=16, size=128, backbone="lite2", threads=1).fit(small_pictures[:6])
+def test_what_was_given_by_hand_stands(small_images):
+    model = CFA("none", n_centers=16, size=128, backbone="lite2", threads=1).fit(small_images[:6])
     stand_in = timing.stand_in(model, "fast")
     assert stand_in.scale_ == model.scale_
     assert stand_in._backbone().spec.name == "lite2"
@@ -52,7 +52,7 @@ def test_benchmark_tells_and_advises(part, short):
     fine = run("benchmark", part, "--budget-ms", 60000, "--threads", 2)
     assert fine.exit_code == 0, fine.output
     lines = fine.stdout.splitlines()
-    assert lines[0].startswith("2 pictures of 384x288 px")
+    assert lines[0].startswith("2 images of 384x288 px")
     assert lines[1].split("  ")[-1].strip() == "2 at once" and "1 thread" in lines[1]
     assert [line.split("  ")[0] for line in lines[2:5]] == [f"{part.name} (exact)", "--speed balanced", "--speed fast"]
     assert all(line.count("95%") == 3 for line in lines[2:5])
@@ -60,11 +60,11 @@ def test_benchmark_tells_and_advises(part, short):
     assert f"{part.name} as it is meets 60000 ms on 1 thread" in lines[6]
 
 
-def test_benchmark_with_pictures_as_json_and_a_budget_nothing_meets(part, line, short):
+def test_benchmark_with_images_as_json_and_a_budget_nothing_meets(part, line, short):
     done = run("benchmark", part, *line[:3], "--budget-ms", 0.001, "--json", "--threads", 1)
     assert done.exit_code == 1
     told = json.loads(done.stdout)
-    assert told["within_budget"] is None and told["picture_px"] == [384, 288]
+    assert told["within_budget"] is None and told["image_px"] == [384, 288]
     assert {(t["preset"], t["fitted"]) for t in told["timings"]} == {
         ("exact", True), ("balanced", False), ("fast", False),
     }  # fmt: skip
@@ -72,10 +72,10 @@ def test_benchmark_with_pictures_as_json_and_a_budget_nothing_meets(part, line, 
     assert 0 < told["cold_start_seconds"] < 60
 
 
-def test_a_picture_that_cannot_be_read_is_named(part, tmp_path):
-    (tmp_path / "broken.png").write_text("no picture")
+def test_a_image_that_cannot_be_read_is_named(part, tmp_path):
+    (tmp_path / "broken.png").write_text("no image")
     done = run("benchmark", part, tmp_path / "broken.png")
-    assert done.exit_code == 1 and "broken.png cannot be read as a picture" in done.stderr
+    assert done.exit_code == 1 and "broken.png cannot be read as an image" in done.stderr
 
 
 def test_timing_leaves_the_model_as_it_was(model, short, tmp_path):

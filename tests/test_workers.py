@@ -20,7 +20,7 @@ from test_resume import copies, rows_of, wait_for
 from cfa_lite import WorkerError
 from cfa_lite.distributed import executor, jobs
 
-N_COPIES = 6  # of 16 pictures: two workers have a second or two to be killed in
+N_COPIES = 6  # of 16 images: two workers have a second or two to be killed in
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,14 @@ def all_of_it(part, *more):
 
 @pytest.fixture(scope="module")
 def alone(part, line, tmp_path_factory):
-    """stdout, stderr and files of one process; one picture is broken."""
+    """stdout, stderr and files of one process; one image is broken."""
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(line[0].parent, folder / "line")
-    (folder / "line" / "0.png").write_text("no picture")
+    (folder / "line" / "0.png").write_text("no image")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = run(*all_of_it(part))
-    assert done.exit_code == 1 and "line/0.png cannot be read as a picture" in done.stdout
+    assert done.exit_code == 1 and "line/0.png cannot be read as an image" in done.stdout
     return folder, done
 
 
@@ -213,7 +213,7 @@ def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
     monkeypatch.setattr(executor, "_N_TRIES", 2)
     seen = []
     with pytest.raises(WorkerError, match=r"^workers were killed 2 times in a row, at task 2 or soon after it \("):
-        with executor.Crew(2) as two:
+        with executor.Executor(2) as two:
             for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
                 seen.append(result)
     assert seen == [0, 1]

@@ -48,7 +48,7 @@ def open_package() -> dict[str, Any]:
         seed_everything(0)
         start = time.perf_counter()
         model = make_model(method)
-        pictures = Folder(
+        images = Folder(
             name="good", root=Path(good).parent, normal_dir=Path(good).name, num_workers=0,
             train_batch_size=BATCH_SIZE.get(method, 32), test_split_mode="none", val_split_mode="none",
         )  # fmt: skip
@@ -56,11 +56,11 @@ def open_package() -> dict[str, Any]:
             default_root_dir=folder, accelerator="cpu", devices=1, max_epochs=epochs, limit_val_batches=0,
             enable_progress_bar=False,
         )  # fmt: skip
-        engine.fit(model, datamodule=pictures)
+        engine.fit(model, datamodule=images)
         seconds = time.perf_counter() - start
-        n_used, n_given = len(pictures.train_data), len(os.listdir(good))
+        n_used, n_given = len(images.train_data), len(os.listdir(good))
         if n_used != n_given:
-            raise SystemExit(f"anomalib fitted on {n_used} pictures of {n_given}")
+            raise SystemExit(f"anomalib fitted on {n_used} images of {n_given}")
         path = model.to_torch(folder)
         loaded[:] = [model]
         network = model.model.feature_extractor.state_dict().values()
@@ -73,7 +73,7 @@ def open_package() -> dict[str, Any]:
         }
 
     def export(folder: str) -> dict[str, Any]:
-        # dynamic_shapes: one picture at a time, which onnxruntime can plan for
+        # dynamic_shapes: one image at a time, which onnxruntime can plan for
         path = loaded[0].to_onnx(folder, input_size=(SIDE_PX, SIDE_PX), dynamic_shapes=None)
         files = [path, *path.parent.glob(f"{path.name}.data")]  # the exporter may put weights beside the graph
         return {"model": str(path), "model_mb": sum(file.stat().st_size for file in files) / 1e6}
@@ -108,7 +108,7 @@ def open_package() -> dict[str, Any]:
 
 
 def make_model(method: str) -> Any:
-    """The method with its default arguments but for the network, what reads pictures, and what `run.py` says."""
+    """The method with its default arguments but for the network, what reads images, and what `run.py` says."""
     from anomalib.models import Cfa, Padim, Patchcore
     from anomalib.pre_processing import PreProcessor
     from lite0_torch import LAYERS, NETWORK, give_weights

@@ -32,7 +32,7 @@ def open_package() -> dict[str, Any]:
 
     def score(path: str, keep_map: str | None = None) -> dict[str, Any]:
         start = time.perf_counter()
-        result = loaded[0].score_image(path)
+        result = loaded[0].inspect(path)
         seconds = time.perf_counter() - start
         if result.status == "error":
             raise SystemExit(f"{path}: {result.message}")

@@ -1,7 +1,7 @@
 """A model that anomalib exported to ONNX, run by onnxruntime: ``exported_worker.py METHOD THREADS``. Started by run.py.
 
 What one would put on a line without a GPU: it needs neither anomalib nor PyTorch any more. It is the model and its
-pre- and post-processing; reading a picture is left to us.
+pre- and post-processing; reading an image is left to us.
 """
 
 from __future__ import annotations

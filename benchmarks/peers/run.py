@@ -4,22 +4,22 @@
 
 Makes two virtual environments in the work folder, one with anomalib and a CPU build of PyTorch, one in which this
 checkout is installed, and keeps them for the next run (``--work``; else all goes into a temporary folder). All methods
-get the same pictures: woven cloth drawn here (cfa_lite.demo, 256x256 px), or a set in the MVTec AD layout (``--data``).
+get the same images: woven cloth drawn here (cfa_lite.demo, 256x256 px), or a set in the MVTec AD layout (``--data``).
 All use EfficientNet-Lite0 with the same weights; that the maps agree is checked and printed. anomalib is told to
 work at 256x256 px, its default. Per method:
 
 fit       seconds of the whole fit with --threads threads, without and with start, import and saving. cfa-lite's is run
-          before and after each peer's. It also finds its limits; anomalib's, without validation pictures, finds none.
-score     ms for one picture, from file to score and map, read and decoded by the method's own package. Each method and
+          before and after each peer's. It also finds its limits; anomalib's, without validation images, finds none.
+score     ms for one image, from file to score and map, read and decoded by the method's own package. Each method and
           number of threads has its own process; these take turns in an order drawn anew each round.
 memory    peak RSS of the process that fits, and of one that only loads the model and scores.
 model     file of the fitted model, MB; in brackets what of it is the network, which cfa-lite's refers to and holds not.
 accuracy  image AUROC / pixel AUROC / AUPRO by the same code for all (cfa_lite.evaluation, scikit-learn), each map
-          brought to the picture's own size.
+          brought to the image's own size.
 
 PatchCore takes strides 8 and 16, as anomalib's default layers have. PatchCore-ONNX is the same model, exported by
 anomalib and run by onnxruntime alone. PatchCore-4 (``--methods``) takes stride 4 too, as
-all others do; its coreset, whose time grows with the square of the number of pictures, would take an hour or more on 200.
+all others do; its coreset, whose time grows with the square of the number of images, would take an hour or more on 200.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ OTHERS = ("PatchCore-4",)
 SCRIPTS = {OURS: "cfa_lite_worker.py", EXPORTED: "exported_worker.py"}
 SIZE_PX = (256, 256)
 LARGEST_DIFFERENCE = 1e-3  # of maps, relative to the largest value
-PAUSE_SECONDS = 0.01  # between two pictures, for the last one's threads to go to sleep
+PAUSE_SECONDS = 0.01  # between two images, for the last one's threads to go to sleep
 
 
 class Worker:
@@ -111,7 +111,7 @@ def main() -> None:
         work = (args.work or Path(folder)).resolve()
         own(work)
         installed = environments(work, args)
-        good, test = pictures(work, args)
+        good, test = images(work, args)
         machine(work, args, good, test)
         same_features(work)
         sizes(installed)
@@ -127,13 +127,13 @@ def parse() -> Any:
     parser = _common.parser(__doc__)
     parser.add_argument("--work", type=Path, metavar="DIR", help="where environments are made, and kept")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="a set in the MVTec AD layout with masks")
-    parser.add_argument("--pictures", type=int, default=200, help="to fit on, at most")
-    parser.add_argument("--line", type=int, default=40, help="good pictures drawn to score, and as many defective ones")
+    parser.add_argument("--images", type=int, default=200, help="to fit on, at most")
+    parser.add_argument("--line", type=int, default=40, help="good images drawn to score, and as many defective ones")
     parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS), metavar="A,B")
-    parser.add_argument("--threads", type=int, default=2, help="for fit; pictures are scored with 1 and with this many")
+    parser.add_argument("--threads", type=int, default=2, help="for fit; images are scored with 1 and with this many")
     parser.add_argument("--fits", type=int, default=2, help="of cfa-lite before and after each peer's")
     parser.add_argument("--starts", type=int, default=5, help="of each package, for its import time")
-    parser.add_argument("--rounds", type=int, default=100, help="of one picture by each method")
+    parser.add_argument("--rounds", type=int, default=100, help="of one image by each method")
     parser.add_argument("--epochs", type=int, default=1, help="of Cfa, which was published with 30")
     parser.add_argument(
         "--torch-index", default=TORCH_INDEX, metavar="URL", help=f'default: {TORCH_INDEX}; "" for pip\'s own'
@@ -151,20 +151,20 @@ def parse() -> Any:
     return args
 
 
-def pictures(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownPicture]]:
-    """Folder of the good pictures to fit on, and the pictures to score."""
-    root = work / "pictures"
+def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownImage]]:
+    """Folder of the good images to fit on, and the images to score."""
+    root = work / "images"
     shutil.rmtree(root, ignore_errors=True)
     good = root / "train" / "good"
     good.mkdir(parents=True)
     if args.data:
-        for path in _sets.train_pictures(args.data.resolve(), args.pictures):
+        for path in _sets.train_images(args.data.resolve(), args.images):
             shutil.copy(path, good)
         return good, ground_truth.find_test(args.data.resolve())
 
     def write(place: int) -> None:
         rng, name = np.random.default_rng(place), f"{place:03d}"
-        is_line = place >= args.pictures
+        is_line = place >= args.images
         if is_line and place % 2:
             defect = cloth.DEFECTS[place // 2 % len(cloth.DEFECTS)]
             pixels, mask = cloth.weave_with_defect(rng, defect, SIZE_PX)
@@ -173,7 +173,7 @@ def pictures(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownPictur
         else:
             save((root / "test" / "good" if is_line else good) / f"{name}.png", cloth.weave(rng, SIZE_PX))
 
-    places = range(args.pictures + 2 * args.line)
+    places = range(args.images + 2 * args.line)
     for _ in threads.ordered_map(write, places, threads.available_cores()):
         pass
     return good, ground_truth.find_test(root)
@@ -184,24 +184,24 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def machine(work: Path, args: Any, good: Path, test: list[ground_truth.KnownPicture]) -> None:
-    _common.print_machine(f"{args.threads} for fit, 1 and {args.threads} for one picture")
+def machine(work: Path, args: Any, good: Path, test: list[ground_truth.KnownImage]) -> None:
+    _common.print_machine(f"{args.threads} for fit, 1 and {args.threads} for one image")
     for method in (OURS, "PatchCore"):
         with Worker(work, method, 1) as worker:
             print(f"measured   {', '.join(worker.started['versions'])}")
-    n_defective = sum(picture.defective for picture in test)
-    print(f"pictures   {len(list(good.iterdir()))} good to fit on; {len(test)} to score, {n_defective} defective")
+    n_defective = sum(image.defective for image in test)
+    print(f"images   {len(list(good.iterdir()))} good to fit on; {len(test)} to score, {n_defective} defective")
     print(f"peers      Cfa trained for {args.epochs} of its 30 epochs", flush=True)
 
 
 def same_features(work: Path) -> None:
-    """Do the peers' network and ours give the same maps of a picture? Ends the script if not."""
-    picture = work / "features.png"
-    save(picture, cloth.weave(np.random.default_rng(0), SIZE_PX))
+    """Do the peers' network and ours give the same maps of an image? Ends the script if not."""
+    image = work / "features.png"
+    save(image, cloth.weave(np.random.default_rng(0), SIZE_PX))
     kept = {method: work / f"features-{method}.npz" for method in (OURS, "PaDiM")}
     for method, path in kept.items():
         with Worker(work, method, 1) as worker:
-            worker.ask(do="features", path=str(picture), keep=str(path))
+            worker.ask(do="features", path=str(image), keep=str(path))
     ours, theirs = (list(np.load(path).values()) for path in kept.values())
     differences = [float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(ours, theirs, strict=True)]
     print("\nlargest difference of the peers' maps to ours, relative to the largest value")
@@ -247,14 +247,14 @@ def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[st
     return models, fits
 
 
-def start_all(work: Path, args: Any, models: dict[str, dict], picture: Path) -> dict[str, np.ndarray]:
+def start_all(work: Path, args: Any, models: dict[str, dict], image: Path) -> dict[str, np.ndarray]:
     """Import seconds of each package in fresh processes, which take turns."""
     taken: dict[str, list[tuple[float, float]]] = {OURS: [], "PatchCore": []}
     for _ in range(args.starts):
         for method, values in taken.items():
             with Worker(work, method, 1) as worker:
                 worker.ask(do="open", model=models[method]["model"])
-                worker.ask(do="score", path=str(picture))
+                worker.ask(do="score", path=str(image))
                 values.append((worker.started["import_seconds"], worker.since_start()))
     print(f"\nfresh processes, median of {args.starts} (lowest to highest), 1 thread")
     print(f"  {'':11s} {'import, s':>20s} {'to the first score, s':>24s}")
@@ -264,31 +264,31 @@ def start_all(work: Path, args: Any, models: dict[str, dict], picture: Path) -> 
     return {method: np.array([seconds for seconds, _ in values]) for method, values in taken.items()}
 
 
-def measure(work: Path, models: dict[str, dict], test: list[ground_truth.KnownPicture]) -> dict[str, np.ndarray]:
+def measure(work: Path, models: dict[str, dict], test: list[ground_truth.KnownImage]) -> dict[str, np.ndarray]:
     """Image AUROC, pixel AUROC and AUPRO of each method."""
     measured, kept = {}, work / "map.npy"
-    sizes_px = [Image.open(picture.path).size[::-1] for picture in test]
-    with_masks = all(picture.mask for picture in test if picture.defective)
+    sizes_px = [Image.open(image.path).size[::-1] for image in test]
+    with_masks = all(image.mask for image in test if image.defective)
     masks = [ground_truth.read_mask(*of) for of in zip(test, sizes_px)] if with_masks else []
     for method, model in models.items():
         pixels, scores = PixelMeasures(), []
         with Worker(work, method, 1) as worker:
             worker.ask(do="open", model=model["model"])
-            for i, picture in enumerate(test):
-                scores.append(worker.ask(do="score", path=str(picture.path), keep_map=str(kept))["score"])
+            for i, image in enumerate(test):
+                scores.append(worker.ask(do="score", path=str(image.path), keep_map=str(kept))["score"])
                 if with_masks:
                     h, w = sizes_px[i]
                     score_map = Image.fromarray(np.load(kept)).resize((w, h), Image.Resampling.BILINEAR)
                     pixels.add(np.asarray(score_map), masks[i])
-        image_auroc = roc_auc_score([picture.defective for picture in test], scores)
+        image_auroc = roc_auc_score([image.defective for image in test], scores)
         measured[method] = np.array([image_auroc, pixels.auroc(), pixels.aupro()])
     return measured
 
 
 def score_all(
-    work: Path, args: Any, models: dict[str, dict], test: list[ground_truth.KnownPicture]
+    work: Path, args: Any, models: dict[str, dict], test: list[ground_truth.KnownImage]
 ) -> tuple[dict[int, dict[str, np.ndarray]], dict[str, float]]:
-    """Seconds a picture by number of threads and method, and peak MB by method; processes take turns."""
+    """Seconds an image by number of threads and method, and peak MB by method; processes take turns."""
     rng, counts = np.random.default_rng(0), sorted({1, args.threads})
     keys = [(method, count) for count in counts for method in args.methods]
     workers = {key: Worker(work, *key) for key in keys}
@@ -296,13 +296,13 @@ def score_all(
     peaks: dict[str, float] = {}
     for (method, _), worker in workers.items():
         worker.ask(do="open", model=models[method]["model"])
-        for picture in test[:3]:  # compiles, allocates, fills caches
-            worker.ask(do="score", path=str(picture.path))
+        for image in test[:3]:  # compiles, allocates, fills caches
+            worker.ask(do="score", path=str(image.path))
     for i in range(args.rounds):
-        picture = test[i % len(test)]
+        image = test[i % len(test)]
         for place in rng.permutation(len(keys)):
             time.sleep(PAUSE_SECONDS)
-            answer = workers[keys[place]].ask(do="score", path=str(picture.path))
+            answer = workers[keys[place]].ask(do="score", path=str(image.path))
             seconds[keys[place]][i] = answer["seconds"]
             if keys[place][1] == 1:
                 peaks[keys[place][0]] = answer["peak_mb"]

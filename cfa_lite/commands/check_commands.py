@@ -1,4 +1,4 @@
-"""``cfa-lite calibrate`` and ``evaluate``: limits on new good pictures, and how good a model is."""
+"""``cfa-lite calibrate`` and ``evaluate``: limits on new good images, and how good a model is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import options
 from .options import PATH
 
 if TYPE_CHECKING:
-    from ..results import ScoreResult
+    from ..results import Inspection
 
 
 @click.command()
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.limit_options(given=False)
 @options.sensitivity
 @options.threshold
-@click.option("--defects", type=PATH, metavar="DIR", help="Tell what would be found among these defective pictures.")
+@click.option("--defects", type=PATH, metavar="DIR", help="Tell what would be found among these defective images.")
 @click.option("-o", "--output", type=PATH, metavar="NEW.CFA", help="Write the model here. Default: over PART.")
 @click.option("--dry-run", is_flag=True, help="Tell, and write nothing.")
 @options.moved_backbone
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, threshold: float | None,
               defects: Path | None, output: Path | None, dry_run: bool, backbone: Path | None, threads: int | None,
               **rates: Any) -> None:  # fmt: skip
-    """Set the limits of the model PART anew, from new GOOD pictures or by hand, without fitting again.
+    """Set the limits of the model PART anew, from new GOOD images or by hand, without fitting again.
 
     Earlier limits stay in the model's history, which `cfa-lite info` tells.
 
@@ -46,11 +46,11 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
     try:
         if good:
             if sensitivity is not None or threshold is not None:
-                raise click.UsageError("GOOD pictures set the limits; leave --sensitivity and --threshold out.")
-            model.calibrate([p.path for p in images.find_pictures(good)], **rates)
+                raise click.UsageError("GOOD images set the limits; leave --sensitivity and --threshold out.")
+            model.calibrate([p.path for p in images.find_images(good)], **rates)
         else:
             if any(value is not None for value in rates.values()):
-                raise click.UsageError("rates and groups are of GOOD pictures: name them.")
+                raise click.UsageError("rates and groups are of GOOD images: name them.")
             model.adjust(sensitivity=sensitivity, threshold=threshold)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -58,7 +58,7 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
         click.echo(f"{name + ':':15s}{line}")
     click.echo(f"{'before:':15s}limit {before:.4g}, now {model.limits_.threshold:.4g} of the raw score")
     if defects:
-        _tell_found(model.iter_score(defects))
+        _tell_found(model.inspect_many(defects))
     if not dry_run:
         model.save(output or part)
         click.echo(f"{output or part} written", err=True)
@@ -82,9 +82,9 @@ def _tell_found(results: Any) -> None:
 @click.command()
 @click.argument("part", type=PATH)
 @click.argument("test", required=False, type=PATH)
-@click.option("--good", type=PATH, metavar="DIR", help="Good pictures, in place of TEST.")
-@click.option("--defects", type=PATH, metavar="DIR", help="Defective pictures, in place of TEST.")
-@click.option("--truth", type=PATH, metavar="DIR", help="Masks of the pictures in --defects, by the same names.")
+@click.option("--good", type=PATH, metavar="DIR", help="Good images, in place of TEST.")
+@click.option("--defects", type=PATH, metavar="DIR", help="Defective images, in place of TEST.")
+@click.option("--truth", type=PATH, metavar="DIR", help="Masks of the images in --defects, by the same names.")
 @click.option("--output", type=PATH, metavar="FILE.JSON", help="Write all figures here.")
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write one page with what was missed, and the rest.")
 @options.sensitivity
@@ -94,7 +94,7 @@ def _tell_found(results: Any) -> None:
 def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | None, truth: Path | None,
              output: Path | None, report: Path | None, sensitivity: float | None, threshold: float | None,
              backbone: Path | None, threads: int | None) -> None:  # fmt: skip
-    """Tell how good the model PART is on pictures whose answer is known.
+    """Tell how good the model PART is on images whose answer is known.
 
     TEST is laid out as in MVTec AD: good/ and a folder for each kind of defect, ground_truth/ beside it if there are
     masks. Any two folders will do too: --good and --defects.
@@ -114,22 +114,22 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     model = load(part, backbone=backbone, threads=threads)
     options.adjust(model, sensitivity, threshold)
     pictures = ground_truth.find_test(test) if test else ground_truth.two_folders(good, defects, truth)  # type: ignore[arg-type]
-    for picture in pictures:  # before anything is scored in vain
-        if picture.mask:
-            ground_truth.read_mask(picture, images.size_of(picture.path, str(picture.path)))
+    for image in pictures:  # before anything is scored in vain
+        if image.mask:
+            ground_truth.read_mask(image, images.size_of(image.path, str(image.path)))
     for path in (output, report):
         if path:
             outputs.make_folder(path.parent)
     page = options.new_page(f"Evaluation of {part.name}", model, text.limits_told(model.info())) if report else None
     pixels = metrics.PixelMeasures() if any(p.mask for p in pictures) else None
-    results: list[ScoreResult] = []
-    for picture, result in zip(pictures, model.iter_score([p.path for p in pictures])):
+    results: list[Inspection] = []
+    for image, result in zip(pictures, model.inspect_many([p.path for p in pictures])):
         if result.status != "ok":
             click.echo(result.message, err=True)
         elif pixels:
-            pixels.add(result.full_map(), ground_truth.read_mask(picture, result.picture_size_px))
+            pixels.add(result.full_map(), ground_truth.read_mask(image, result.image_size_px))
         if page:
-            page.add(picture.path, result, picture.kind)
+            page.add(image.path, result, image.kind)
         results.append(result)
     limits = model.limits_
     summary = metrics.summary(

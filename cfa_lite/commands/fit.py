@@ -17,7 +17,7 @@ from . import options
 from .options import PATH, RangeType, SizeType
 
 if TYPE_CHECKING:
-    from ..distributed.executor import Crew
+    from ..distributed.executor import Executor
     from ..estimator import CFA
 
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Choice(list(PRESETS)),
     default="exact",
     show_default=True,
-    help="balanced: three quarters of the time a picture, hardly less accurate; fast: half of it, for larger defects.",
+    help="balanced: three quarters of the time an image, hardly less accurate; fast: half of it, for larger defects.",
 )
 @click.option(
     "--backbone",
@@ -59,31 +59,31 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.25,
     show_default=True,
-    help="Share of a picture's own median distance taken off its map and score.",
+    help="Share of an image's own median distance taken off its map and score.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures: same model."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same images: same model."
 )
 @click.option(
-    "--atypical",
+    "--outliers",
     type=click.Choice(["count", "keep", "drop"]),
     default="count",
     show_default=True,
-    help="Good pictures that are far out: count for the limits only, are kept to learn from, or dropped.",
+    help="Good images that are far out: count for the limits only, are kept to learn from, or dropped.",
 )
 @options.limit_options(given=True)
 @click.option(
-    "--min-area", type=float, default=0, show_default=True, metavar="PX", help="Smaller regions make no picture NG."
+    "--min-area", type=float, default=0, show_default=True, metavar="PX", help="Smaller regions make no image NG."
 )
 @click.option("--mm-per-pixel", type=float, metavar="MM", help="Gives regions their area in square millimetres.")
 @click.option(
     "--size",
     type=SizeType(),
     metavar="SIDE|full",
-    help="Pictures are worked at the area of a square with this side, in their own proportions; full: at their own size."
+    help="Images are worked at the area of a square with this side, in their own proportions; full: at their own size."
     " Default: 256; with --speed fast 192.",
 )
-@click.option("--tile", is_flag=True, help="The same as --size full: large pictures are worked in tiles.")
+@click.option("--tile", is_flag=True, help="The same as --size full: large images are worked in tiles.")
 @click.option(
     "--smallest-defect", type=float, metavar="PX", help="Raise the size until a defect of so many pixels can be seen."
 )
@@ -92,9 +92,9 @@ if TYPE_CHECKING:
     "value_range",
     type=RangeType(),
     metavar="LOW,HIGH|auto",
-    help="Values that are black and white, of pictures of more than 8 bit. Default: all that 16 bit hold.",
+    help="Values that are black and white, of images of more than 8 bit. Default: all that 16 bit hold.",
 )
-@click.option("--mask", type=PATH, metavar="FILE", help="Picture of the parts' size: white counts, black is ignored.")
+@click.option("--mask", type=PATH, metavar="FILE", help="Image of the parts' size: white counts, black is ignored.")
 @options.paper_options
 @click.option(
     "--max-memory",
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     "--report",
     type=PATH,
     metavar="DIR",
-    help="Write report.html, which shows the good pictures most unlike the others; paper: training.json too.",
+    help="Write report.html, which shows the good images most unlike the others; paper: training.json too.",
 )
 @click.option("--each", is_flag=True, help="Each folder in GOOD is a product: NAME/train/good, NAME/good or NAME.")
 @options.threads
@@ -118,7 +118,7 @@ def fit(
     good: tuple[Path, ...], output: Path, report: Path | None, background: float, tile: bool, each: bool,
     workers: int | None, scheduler: str | None, **arguments: Any,
 ) -> None:  # fmt: skip
-    """Learn a product from pictures of GOOD parts: folders (searched recursively) or files.
+    """Learn a product from images of GOOD parts: folders (searched recursively) or files.
 
     With --each many products, beside each other with --workers or --dask: PART.CFA is then a folder, and each gets
     NAME.cfa in it. One that fails is told, and does not end the run.
@@ -146,7 +146,7 @@ def fit(
     outputs.make_folder(output.parent)
     if report:
         outputs.make_folder(report)
-    pictures = images.find_pictures(good)
+    pictures = images.find_images(good)
     try:
         model = CFA(**arguments)
         model.fit([p.path for p in pictures], progress=options.progress())
@@ -168,7 +168,7 @@ def _tell(model: CFA, output: Path, took: str = "", name: str = "") -> None:
     made = model.training_
     h, w = made["working_px"]
     left_out = f" ({made['n_skipped']} left out)" if made["n_skipped"] else ""
-    used = f"{made['n_images']} pictures{left_out} worked at {w}x{h} px"
+    used = f"{made['n_images']} images{left_out} worked at {w}x{h} px"
     for line in text.remarks(model.info()):
         click.echo(name + line, err=True)
     click.echo(f"{output}: {used}{took}, {output.stat().st_size / 1000:.0f} kB", err=True)
@@ -193,7 +193,7 @@ def _fit_each(good: tuple[Path, ...], output: Path, report: Path | None, setting
     pictures: dict[str, list[Path]] = {}
     for name, folder in products.items():
         try:
-            pictures[name] = [picture.path for picture in images.find_pictures([folder])]
+            pictures[name] = [image.path for image in images.find_images([folder])]
         except ImageError as error:
             click.echo(f"{name}: {error}", err=True)
     n_fitted = 0
@@ -216,7 +216,7 @@ def _fit_each(good: tuple[Path, ...], output: Path, report: Path | None, setting
         sys.exit(options.EXIT_FAILED)
 
 
-def _fitted(crew: Crew | None, settings: dict[str, Any], products: list[list[Path]]) -> Iterator[CFA | str]:
+def _fitted(crew: Executor | None, settings: dict[str, Any], products: list[list[Path]]) -> Iterator[CFA | str]:
     from ..distributed import jobs
 
     if crew:
@@ -229,8 +229,8 @@ def _write_report(model: CFA, output: Path, folder: Path) -> None:
 
     if model.report_:
         outputs.write_text(json.dumps(model.report_, indent=1) + "\n", folder / "training.json")
-    page = options.new_page(f"Good pictures of {output.name}", model, text.told(model.info()))
-    page.facts["pictures below"] = f"the {len(model.unlike_)} most unlike the others, each as seen without it"
+    page = options.new_page(f"Good images of {output.name}", model, text.told(model.info()))
+    page.facts["images below"] = f"the {len(model.unlike_)} most unlike the others, each as seen without it"
     page.warnings += text.remarks(model.info())
     for result in model.unlike_:
         page.add(result.path, result)
@@ -261,9 +261,9 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
 
 @click.command()
 @click.argument("folder", type=PATH)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same images.")
 def demo(folder: Path, seed: int) -> None:
-    """Make pictures of woven cloth to try things on: FOLDER/good, FOLDER/line (some with defects), FOLDER/masks.
+    """Make images of woven cloth to try things on: FOLDER/good, FOLDER/line (some with defects), FOLDER/masks.
 
     \b
     Example:
@@ -273,6 +273,6 @@ def demo(folder: Path, seed: int) -> None:
 
     made = make_demo(folder, seed, progress=options.progress())
     click.echo(
-        f"{folder}: {made.n_good} good pictures, {made.n_line} of the line, {made.n_defective} of them defective",
+        f"{folder}: {made.n_good} good images, {made.n_line} of the line, {made.n_defective} of them defective",
         err=True,
     )

@@ -39,7 +39,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cfa-lite")
 def main() -> None:
-    """Learn a product from pictures of good parts; find and show what is wrong with new ones.
+    """Learn a product from images of good parts; find and show what is wrong with new ones.
 
     \b
     Example:

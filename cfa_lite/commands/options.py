@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..distributed.executor import Crew
+    from ..distributed.executor import Executor
     from ..estimator import CFA
     from ..report.html import Page
 
@@ -62,7 +62,7 @@ dask = click.option(
     "--dask",
     "scheduler",
     metavar="HOST:PORT",
-    help="Work on the Dask cluster of this scheduler, whose PCs see the pictures under the same paths; --threads is then"
+    help="Work on the Dask cluster of this scheduler, whose PCs see the images under the same paths; --threads is then"
     " of each task, by default 1.",
 )
 moved_backbone = click.option(
@@ -80,7 +80,7 @@ _PAPER: dict[str, tuple[Any, Any, str]] = {
     "learning_rate": (float, 1e-3, "Of AdamW."),
     "weight_decay": (float, 5e-4, "Of AdamW."),
     "epochs": (int, 30, "All are done; none is chosen."),
-    "batch_size": (int, 4, "Pictures a step."),
+    "batch_size": (int, 4, "Images a step."),
     "gamma_c": (int, 1, "Compression of the number of centers."),
     "gamma_d": (int, 1, "Compression of the descriptor's channels."),
     "bank": (click.Choice(["position_mean", "kmeans_ema"]), "position_mean", "The authors' code, or Algorithm 1."),
@@ -107,7 +107,7 @@ def limit_options(given: bool) -> Callable[[Callable[..., Any]], Callable[..., A
         for flags, default, words in (
             (("--margin", "limit_margin"), 0.0, "Share added to both limits."),
             (("--unsure-rate",), 0.05, "The same for UNSURE, which a person should look at."),
-            (("--false-alarm-rate",), 0.01, "Probability, at most, that a good picture is NG."),
+            (("--false-alarm-rate",), 0.01, "Probability, at most, that a good image is NG."),
         ):
             kept = "" if given else " Default: as fitted."
             command = click.option(
@@ -116,21 +116,21 @@ def limit_options(given: bool) -> Callable[[Callable[..., Any]], Callable[..., A
         return click.option(
             "--group-by",
             metavar="REGEX",
-            help="Pictures in whose names it finds the same text were taken together and count as one.",
+            help="Images in whose names it finds the same text were taken together and count as one.",
         )(command)
 
     return decorate
 
 
-def crew(workers: int | None, scheduler: str | None, threads: int | None) -> Crew | None:
+def crew(workers: int | None, scheduler: str | None, threads: int | None) -> Executor | None:
     """Who works, if not this process; let go of when the command ends, however it does."""
     if workers is None and scheduler is None:
         return None
     if workers is not None and scheduler is not None:
         raise click.UsageError("--workers are of this PC and --dask of a cluster: give one of them.")
-    from ..distributed.executor import Crew
+    from ..distributed.executor import Executor
 
-    return click.get_current_context().with_resource(Crew(workers, scheduler, threads))
+    return click.get_current_context().with_resource(Executor(workers, scheduler, threads))
 
 
 def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> None:
@@ -144,7 +144,7 @@ def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> No
 
 
 def new_page(title: str, model: CFA, facts: dict[str, str]) -> Page:
-    """An empty report page with this model's limits and good pictures."""
+    """An empty report page with this model's limits and good images."""
     from ..report.html import Page
 
     limit = model.limits_.threshold

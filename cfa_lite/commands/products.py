@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..errors import ImageError
 
-_GOOD = ("train/good", "good")  # where a product's good pictures are, if there; MVTec AD's layout first
+_GOOD = ("train/good", "good")  # where a product's good images are, if there; MVTec AD's layout first
 
 
 def find_products(folders: Iterable[Path]) -> dict[str, Path]:
-    """Where the good pictures of each product are, by its name: that of a folder directly in one of `folders`.
+    """Where the good images of each product are, by its name: that of a folder directly in one of `folders`.
 
     They are in train/good or good of it, or in the folder itself. Hidden folders are no products.
 
@@ -27,7 +27,7 @@ def find_products(folders: Iterable[Path]) -> dict[str, Path]:
         inside = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
         products = sorted(path for path in inside if not path.name.startswith("."))
         if not products:
-            raise ImageError(f"{folder} holds no folder of a product. Put the pictures of each in one, named after it.")
+            raise ImageError(f"{folder} holds no folder of a product. Put the images of each in one, named after it.")
         for product in products:
             other = names.setdefault(product.name.casefold(), product)
             if other is not product:

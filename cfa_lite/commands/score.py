@@ -17,34 +17,34 @@ from . import options
 from .options import PATH
 
 if TYPE_CHECKING:
-    from ..distributed.executor import Crew
+    from ..distributed.executor import Executor
     from ..estimator import CFA
-    from ..features.images import PictureFile
-    from ..results import ScoreResult
+    from ..features.images import ImageFile
+    from ..results import Inspection
 
 SHIFTED = (
-    "three quarters of these pictures score higher than three quarters of the good ones did: camera, light or product"
+    "three quarters of these images score higher than three quarters of the good ones did: camera, light or product"
     " have changed, or most are defective. If they are good, `cfa-lite calibrate` sets new limits."
 )
 
 
 @click.command()
 @click.argument("part", type=PATH)
-@click.argument("pictures", nargs=-1, required=True, type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--output", type=PATH, metavar="FILE", help="Write the results here too: .csv or .jsonl.")
 @click.option(
     "--format", "fmt", type=click.Choice(["csv", "jsonl"]), help="Format of FILE, or of stdout when there is none."
 )
 @click.option(
-    "--maps", type=PATH, metavar="DIR", help="Write score maps: 32-bit TIFF of the picture's size, 1.0 is the limit."
+    "--maps", type=PATH, metavar="DIR", help="Write score maps: 32-bit TIFF of the image's size, 1.0 is the limit."
 )
-@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNGs: the picture, and the map over it.")
+@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNGs: the image, and the map over it.")
 @click.option("--masks", type=PATH, metavar="DIR", help="Write where the regions are: 8-bit PNG, 255 inside.")
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write one page with all of it, to look at anywhere.")
 @click.option(
     "--resume", is_flag=True, help="Go on with the rows of an earlier run in --output; errors are tried again."
 )
-@click.option("--fail-on-anomaly", is_flag=True, help="Exit with 3 if a picture is NG.")
+@click.option("--fail-on-anomaly", is_flag=True, help="Exit with 3 if an image is NG.")
 @click.option("--checks/--no-checks", default=True, help="Whether what cannot be of the product is INVALID.")
 @options.sensitivity
 @options.threshold
@@ -58,7 +58,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
           workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Score PICTURES (folders or files) with the model PART: one line each, 1.0 is the limit.
 
-    Exit code 0: done, 1: a picture or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly, 130: stopped by
+    Exit code 0: done, 1: an image or the run failed, 2: wrong usage, 3: NG found and --fail-on-anomaly, 130: stopped by
     Ctrl-C; rows so far are in --output then, and --resume goes on.
 
     \b
@@ -81,7 +81,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
         kind: folder and outputs.make_folder(folder)
         for kind, folder in (("maps", maps), ("overlays", overlays), ("masks", masks))
     }
-    found = _without_outputs(images.find_pictures(pictures), pictures, [f for f in folders.values() if f])
+    found = _without_outputs(images.find_images(pictures), pictures, [f for f in folders.values() if f])
     names = outputs.output_names(found)
     _check_no_overwriting(found, names, folders, [f for f in (output, report) if f])
     file_format = (fmt or format_of(output)) if output else ""
@@ -100,14 +100,14 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     try:
         if screen_format:
             _say(header(screen_format))
-        for (picture, name), result in zip(todo, results):
+        for (image, name), result in zip(todo, results):
             counts[result.verdict] += 1
             if result.status == "ok":
                 raw_scores.append(result.raw_score)
-            if result.map is not None:  # before the row: a row says that its picture is done
-                _write_pictures(picture, name, result, folders)
+            if result.map is not None:  # before the row: a row says that its image is done
+                _write_images(image, name, result, folders)
             if page:
-                page.add(picture.path, result)
+                page.add(image.path, result)
             if rows:
                 rows.write(result)
             _say(row(result, screen_format) if screen_format else _line(result))
@@ -120,7 +120,7 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     if page and report:
         page.warnings += warnings
         if n_before:
-            page.warnings.append(f"{n_before} pictures of an earlier run are in {output}, and not on this page.")
+            page.warnings.append(f"{n_before} images of an earlier run are in {output}, and not on this page.")
         page.write(report)
     n, seconds = len(todo), time.perf_counter() - start
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
@@ -128,22 +128,22 @@ def score(part: Path, pictures: tuple[Path, ...], output: Path | None, fmt: str 
     places += f"; report in {report}" if report else ""
     before = f", of these {n_before} from before" if n_before else ""
     each = f"; {seconds / n * 1000:.0f} ms each" if n else ""
-    click.echo(f"{len(found)} picture{'s' * (len(found) != 1)}: {said}{before}{each}{places}", err=True)
+    click.echo(f"{len(found)} image{'s' * (len(found) != 1)}: {said}{before}{each}{places}", err=True)
     if counts["ERROR"]:
         sys.exit(options.EXIT_FAILED)
     if fail_on_anomaly and counts["NG"]:
         sys.exit(options.EXIT_ANOMALY)
 
 
-def _results(model: CFA, paths: list[Path], crew: Crew | None, with_maps: bool) -> Iterator[ScoreResult]:
+def _results(model: CFA, paths: list[Path], crew: Executor | None, with_maps: bool) -> Iterator[Inspection]:
     if crew is None:
-        return model.iter_score(paths)
-    from ..distributed.jobs import iter_score
+        return model.inspect_many(paths)
+    from ..distributed.jobs import inspect_many
 
-    return iter_score(crew, model, paths, with_maps)
+    return inspect_many(crew, model, paths, with_maps)
 
 
-def _line(result: ScoreResult) -> str:
+def _line(result: Inspection) -> str:
     number = "       -" if math.isnan(result.score) else f"{result.score:8.3f}"
     return f"{result.verdict:6s} {number}  {result.message or result.path}\n"
 
@@ -157,7 +157,7 @@ def _say(text: str) -> None:
         raise OutputError(f"stdout cannot be written ({error.strerror or error}). Free it.") from error
 
 
-def _write_pictures(picture: PictureFile, name: Path, result: ScoreResult, folders: dict[str, Path | None]) -> None:
+def _write_images(image: ImageFile, name: Path, result: Inspection, folders: dict[str, Path | None]) -> None:
     from ..report import outputs, overlay
 
     if folders["maps"]:
@@ -166,11 +166,11 @@ def _write_pictures(picture: PictureFile, name: Path, result: ScoreResult, folde
         outputs.write_mask(result, folders["masks"] / f"{name}.png", folders["masks"])
     if folders["overlays"]:
         outputs.write_image(
-            overlay.overlay(picture.path, result), folders["overlays"] / f"{name}.png", folders["overlays"]
+            overlay.overlay(image.path, result), folders["overlays"] / f"{name}.png", folders["overlays"]
         )
 
 
-def _without_outputs(found: list[PictureFile], inputs: tuple[Path, ...], folders: list[Path]) -> list[PictureFile]:
+def _without_outputs(found: list[ImageFile], inputs: tuple[Path, ...], folders: list[Path]) -> list[ImageFile]:
     """Leave out what an earlier run wrote into one of this run's output folders below an input folder."""
     given = {folder.resolve() for folder in inputs}
     outputs = [folder.resolve() for folder in folders]
@@ -179,11 +179,11 @@ def _without_outputs(found: list[PictureFile], inputs: tuple[Path, ...], folders
 
 
 def _check_no_overwriting(
-    found: list[PictureFile], names: list[Path], folders: dict[str, Path | None], files: list[Path]
+    found: list[ImageFile], names: list[Path], folders: dict[str, Path | None], files: list[Path]
 ) -> None:
-    inputs = {picture.path.resolve(): picture.path for picture in found}
+    inputs = {image.path.resolve(): image.path for image in found}
     endings = {"maps": ".tiff", "overlays": ".png", "masks": ".png"}
     targets = [folder / f"{name}{endings[kind]}" for kind, folder in folders.items() if folder for name in names]
     for target in [*targets, *files]:
         if target.resolve() in inputs:
-            raise OutputError(f"{target} would overwrite the picture {inputs[target.resolve()]}. Choose another place.")
+            raise OutputError(f"{target} would overwrite the image {inputs[target.resolve()]}. Choose another place.")

@@ -1,8 +1,8 @@
-"""Pictures of woven cloth made by our own code, so that fitting and scoring can be tried without any data.
+"""Images of woven cloth made by our own code, so that fitting and scoring can be tried without any data.
 
 The cloth is a height map: two sets of yarns wave over and under each other, the higher one is seen, and its
-slope and depth give the shading. Defects change the yarns, not the finished picture. Rendering is done in
-fine pixels, two to each side of a picture's pixel; lengths are in fine pixels unless named otherwise.
+slope and depth give the shading. Defects change the yarns, not the finished image. Rendering is done in
+fine pixels, two to each side of an image's pixel; lengths are in fine pixels unless named otherwise.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ..errors import OutputError
 
 DEFECTS = ("missing_pick", "knot", "stain", "slub", "hole")
 SIZE_PX = (288, 384)  # height, width
-_SIDES_PX = (160, 1024)  # the longest defect and its margin fit in; a turned cloth still fills the picture
+_SIDES_PX = (160, 1024)  # the longest defect and its margin fit in; a turned cloth still fills the image
 
 _PITCH = (15.6, 17.0)  # from one warp yarn to the next, from one weft yarn to the next
 _COLOUR = np.array([[88, 107, 136], [182, 176, 162], [34, 35, 38], [208, 204, 194]], np.float32)
 _LIGHT = (-0.42, -0.52, 0.74)  # x, y, up: from the upper left
 _ROUNDING, _CRIMP = 4.8, 4.2  # how high a yarn's top is above its middle, how far the middle rises and falls
 _TABLE = np.float32(-9)  # height of what the cloth lies on
-_MARGIN, _STEP = 40, 4  # cloth laid beyond the picture, so that it may turn; from one table entry to the next
+_MARGIN, _STEP = 40, 4  # cloth laid beyond the image, so that it may turn; from one table entry to the next
 _TILE = (128, 512)  # fibre pattern across and along the fibres; powers of two
-# half a defect's length; of a missing pick, as a share of the picture's width
+# half a defect's length; of a missing pick, as a share of the image's width
 _HALF = {"missing_pick": (0.2, 0.42), "knot": (11, 15), "stain": (19, 32), "slub": (48, 86), "hole": (12, 16)}
 
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What `make_demo` wrote: pictures to fit on, pictures to score, and how many of these are defective."""
+    """What `make_demo` wrote: images to fit on, images to score, and how many of these are defective."""
 
     folder: Path
     n_good: int
@@ -56,7 +56,7 @@ class _Yarns:
 
 @dataclass(frozen=True)
 class _Cloth:
-    """All that is random in a picture; what follows `noise` is left to defects, as one number or a field."""
+    """All that is random in an image; what follows `noise` is left to defects, as one number or a field."""
 
     places: list[np.ndarray]  # position of each fine pixel across the warp and across the weft
     yarns: list[_Yarns]
@@ -74,10 +74,10 @@ def make_demo(
     folder: str | os.PathLike, seed: int = 0, n_good: int = 40, n_line_good: int = 12, n_per_defect: int = 3,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> DemoSummary:  # fmt: skip
-    """Write pictures of good cloth to ``good``, of good and defective cloth to ``line``, and what is where.
+    """Write images of good cloth to ``good``, of good and defective cloth to ``line``, and what is where.
 
-    ``masks`` gets an 8-bit mask (255 = defect) under the name of each defective picture in ``line``;
-    ``defects.csv`` gives each picture's defect, or nothing.
+    ``masks`` gets an 8-bit mask (255 = defect) under the name of each defective image in ``line``;
+    ``defects.csv`` gives each image's defect, or nothing.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def make_demo(
     seed : int
         The same seed gives the same files, byte for byte.
     n_good, n_line_good, n_per_defect : int
-        Pictures in ``good`` (2 to 999), and in ``line`` good ones (1 to 500) and ones of each defect (1 to 99).
+        Images in ``good`` (2 to 999), and in ``line`` good ones (1 to 500) and ones of each defect (1 to 99).
     progress : callable, optional
-        Called after each picture with its subfolder, pictures done there and pictures to do there.
+        Called after each image with its subfolder, images done there and images to do there.
 
     Raises
     ------
@@ -110,16 +110,16 @@ def make_demo(
         if any(folder.iterdir()):
             raise OutputError(f"The folder {folder} is not empty; nothing was written. Name a new or empty folder.")
         (folder / "masks").mkdir()
-        for part, pictures in plan.items():
+        for part, images in plan.items():
             (folder / part).mkdir()
-            for place, (defect, kind, i) in enumerate(pictures):
+            for place, (defect, kind, i) in enumerate(images):
                 rng, name = default_rng([seed, kind, i]), f"{place:03d}.png"
                 made = weave_with_defect(rng, defect) if defect else [weave(rng)]
                 for subfolder, pixels in zip((part, "masks"), made, strict=False):
                     with whole_file(folder / subfolder / name) as file:
                         Image.fromarray(pixels).save(file, format="PNG", compress_level=4)
                 if progress:
-                    progress(part, place + 1, len(pictures))
+                    progress(part, place + 1, len(images))
         with whole_file(folder / "defects.csv") as file:
             file.write("\n".join([*rows, ""]).encode())
     except OSError as error:
@@ -128,19 +128,19 @@ def make_demo(
 
 
 def weave(rng: Generator, size_px: tuple[int, int] = SIZE_PX) -> np.ndarray:
-    """One picture of flawless cloth drawn from `rng`: RGB, uint8 (h, w, 3); h and w may be 160 to 1024 px."""
+    """One image of flawless cloth drawn from `rng`: RGB, uint8 (h, w, 3); h and w may be 160 to 1024 px."""
     return _render(_draw_cloth(rng, size_px))
 
 
 def weave_with_defect(rng: Generator, defect: str, size_px: tuple[int, int] = SIZE_PX) -> tuple[np.ndarray, np.ndarray]:
-    """One picture of cloth with one of `DEFECTS`; but for the defect it is what `weave` makes of `rng`.
+    """One image of cloth with one of `DEFECTS`; but for the defect it is what `weave` makes of `rng`.
 
     Returns
     -------
-    picture : ndarray of uint8, shape (h, w, 3)
+    image : ndarray of uint8, shape (h, w, 3)
         Red, green, blue.
     mask : ndarray of uint8, shape (h, w)
-        255 where the defect changes the picture visibly, else 0.
+        255 where the defect changes the image visibly, else 0.
     """
     from scipy import ndimage
 
@@ -218,7 +218,7 @@ def _lanes(cloth: _Cloth) -> list[np.ndarray]:
 
 
 def _damage(rng: Generator, cloth: _Cloth, defect: str) -> _Cloth:
-    """The same cloth with a defect, whole inside the picture."""
+    """The same cloth with a defect, whole inside the image."""
     shape, missing = cloth.hairs.shape, defect == "missing_pick"
     axis = 1 if missing else int(rng.integers(2))  # 0: on a warp yarn, 1: on a weft yarn
     half = rng.uniform(*_HALF[defect]) * (shape[1] if missing else 1)
@@ -263,7 +263,7 @@ def _damage(rng: Generator, cloth: _Cloth, defect: str) -> _Cloth:
 
 
 def _render(cloth: _Cloth) -> np.ndarray:
-    """The picture, uint8 (h, w, 3)."""
+    """The image, uint8 (h, w, 3)."""
     from scipy import ndimage
 
     heights, tones, lanes = [], [], _lanes(cloth)

@@ -27,7 +27,7 @@ _SECONDS = 5.0  # to reach a scheduler
 _SECONDS_TO_JOIN = 10.0  # for a first worker
 
 
-class Crew:
+class Executor:
     """Who works: `n_workers` processes of this PC, or the workers of a Dask cluster. A context manager.
 
     Parameters
@@ -63,7 +63,7 @@ class Crew:
             assert n_workers is not None
             self.n_tasks, self.n_threads = n_workers, max(1, threads.resolve(n_threads) // n_workers)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Executor:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Pictures scored and products fitted by a crew: what is handed to it, and what its workers do."""
+"""Images scored and products fitted by a crew: what is handed to it, and what its workers do."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any
 from .. import parameters
 from ..errors import BackboneError, CfaLiteError, WorkerError
 from ..estimator import CFA
-from ..results import ScoreResult
+from ..results import Inspection
 from ..training.training_set import Progress
-from .executor import Crew
+from .executor import Executor
 
-_CHUNK = 8  # pictures of the default size that a thread takes at once
-_CHUNKS = 4  # a worker, at least, while there are pictures enough: all end at about the same time
+_CHUNK = 8  # images of the default size that a thread takes at once
+_CHUNKS = 4  # a worker, at least, while there are images enough: all end at about the same time
 _MAP_BYTES = 1 << 28  # of maps that may wait to be written
 
 
-def iter_score(crew: Crew, model: CFA, paths: Sequence[Path], with_maps: bool) -> Iterator[ScoreResult]:
-    """``model.iter_score(paths)`` by a crew; maps, most of what comes back, only if they are wanted.
+def inspect_many(crew: Executor, model: CFA, paths: Sequence[Path], with_maps: bool) -> Iterator[Inspection]:
+    """``model.inspect_many(paths)`` by a crew; maps, most of what comes back, only if they are wanted.
 
-    Raises like `Crew.map`, and BackboneError if a worker has not the model's network.
+    Raises like `Executor.map`, and BackboneError if a worker has not the model's network.
     """
     shipped = copy.copy(model)
     shipped.threads = crew.n_threads
@@ -52,18 +52,18 @@ def iter_score(crew: Crew, model: CFA, paths: Sequence[Path], with_maps: bool) -
         raise WorkerError(f"{error} What is in --output stays, and --resume goes on after it.") from error
 
 
-def fit(crew: Crew, settings: Mapping[str, Any], products: Sequence[Sequence[Path]]) -> Iterator[CFA | str]:
-    """`fit_one` of each product's pictures by a crew, in order; raises like `Crew.map`."""
+def fit(crew: Executor, settings: Mapping[str, Any], products: Sequence[Sequence[Path]]) -> Iterator[CFA | str]:
+    """`fit_one` of each product's images by a crew, in order; raises like `Executor.map`."""
     given = {name: settings[name] for name in ("backbone", "mask") if settings[name] is not None}
     theirs = {name: crew.path(Path(value)) for name, value in given.items() if name == "mask" or _is_onnx(value)}
     task = functools.partial(_fit, {**settings, **theirs, "threads": crew.n_threads}, crew.scheduler is not None)
-    pictures = [list(map(crew.path, paths)) for paths in products]
-    for made in crew.map(task, pictures, len(pictures), lambda paths: str(paths[0])):
+    images = [list(map(crew.path, paths)) for paths in products]
+    for made in crew.map(task, images, len(images), lambda paths: str(paths[0])):
         yield made if isinstance(made, str) else made.set_params(**given)
 
 
 def fit_one(settings: Mapping[str, Any], paths: Sequence[Path], progress: Progress | None = None) -> CFA | str:
-    """``CFA(**settings).fit(paths)``, or the message of what is wrong with these pictures."""
+    """``CFA(**settings).fit(paths)``, or the message of what is wrong with these images."""
     try:
         return CFA(**settings).fit(paths, progress=progress)
     except (CfaLiteError, ValueError) as error:
@@ -74,13 +74,13 @@ def _is_onnx(backbone: str | os.PathLike) -> bool:
     return Path(backbone).suffix.lower() == ".onnx"
 
 
-def _score(shipped: bytes, with_maps: bool, elsewhere: bool, paths: list[Path]) -> list[ScoreResult]:
+def _score(shipped: bytes, with_maps: bool, elsewhere: bool, paths: list[Path]) -> list[Inspection]:
     try:
         model = _opened(shipped)
     except BackboneError as error:
         raise BackboneError(f"the worker on {socket.gethostname()}: {error}") from error
     results = []
-    for path, result in zip(paths, model.iter_score(paths)):
+    for path, result in zip(paths, model.inspect_many(paths)):
         if elsewhere and result.status == "error" and not path.exists():
             result = replace(result, message=_unseen(path))
         results.append(result if with_maps else replace(result, map=None))
@@ -101,6 +101,6 @@ def _fit(settings: Mapping[str, Any], elsewhere: bool, paths: list[Path]) -> CFA
 
 def _unseen(path: Path) -> str:
     return (
-        f"{path}: the worker on {socket.gethostname()} sees no such file. Put pictures where all PCs see them under the"
+        f"{path}: the worker on {socket.gethostname()} sees no such file. Put images where all PCs see them under the"
         " same path."
     )

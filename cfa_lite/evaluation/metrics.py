@@ -1,4 +1,4 @@
-"""How good a fitted model is on pictures whose answer is known."""
+"""How good a fitted model is on images whose answer is known."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..results import ScoreResult
-from .ground_truth import KnownPicture
+from ..results import Inspection
+from .ground_truth import KnownImage
 
-CERTAIN_SHIFT = 0.001  # p-value below which good pictures of the test are said to score higher than the training's
+CERTAIN_SHIFT = 0.001  # p-value below which good images of the test are said to score higher than the training's
 _N_BINS = 1 << 20  # the upper 20 bits of a float32: bins 1/2048 of their value wide or narrower
 
 
 class PixelMeasures:
-    """How well maps tell defective pixels from normal ones, fed picture by picture.
+    """How well maps tell defective pixels from normal ones, fed image by image.
 
-    Values are counted in bins no wider than 1/2048 of the value, so memory stays the same however many pictures
+    Values are counted in bins no wider than 1/2048 of the value, so memory stays the same however many images
     are added. Pixels of one bin count as ties.
     """
 
@@ -29,12 +29,12 @@ class PixelMeasures:
         self._n_regions = 0
 
     def add(self, score_map: np.ndarray, mask: np.ndarray) -> None:
-        """Count one picture.
+        """Count one image.
 
         Parameters
         ----------
         score_map : ndarray (h, w) float32
-            Higher where the picture is less like good ones; any unit, the same for all pictures.
+            Higher where the image is less like good ones; any unit, the same for all images.
         mask : ndarray (h, w) bool
             Where the defect is. Each of its 8-connected regions counts alike in `aupro`.
 
@@ -62,7 +62,7 @@ class PixelMeasures:
         self._n_regions += n_regions
 
     def auroc(self) -> float:
-        """Area under the ROC curve of all pixels; NaN unless there are normal and defective ones."""
+        """InspectionMask under the ROC curve of all pixels; NaN unless there are normal and defective ones."""
         from sklearn.metrics import roc_auc_score
 
         if self._one_sided():
@@ -73,7 +73,7 @@ class PixelMeasures:
         return float(roc_auc_score(answer, np.concatenate([normal, defective]), sample_weight=weights))
 
     def aupro(self, max_fpr: float = 0.3) -> float:
-        """Area under the curve of mean overlap with a region against false-positive rate, up to `max_fpr`.
+        """InspectionMask under the curve of mean overlap with a region against false-positive rate, up to `max_fpr`.
 
         Divided by `max_fpr`, so 1 is perfect; NaN unless there are normal and defective pixels.
 
@@ -118,43 +118,43 @@ def proportion(k: int, n: int) -> tuple[float, float]:
 
 
 def summary(
-    pictures: Sequence[KnownPicture],
-    results: Sequence[ScoreResult],
+    images: Sequence[KnownImage],
+    results: Sequence[Inspection],
     pixels: PixelMeasures | None,
     promised_rate: float,
     good_scores: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """All measures, in types that JSON knows; None where one is not defined.
 
-    Pictures that could not be scored count in `n_failed` alone. INVALID ones are neither found nor missed. "Found", F1, precision, recall and false alarms
+    Images that could not be scored count in `n_failed` alone. INVALID ones are neither found nor missed. "Found", F1, precision, recall and false alarms
     are those at the limit the model was fitted with: NG counts, UNSURE does not.
 
     Parameters
     ----------
-    pictures : sequence of KnownPicture
-    results : sequence of ScoreResult
-        One a picture, in the same order.
+    images : sequence of KnownImage
+    results : sequence of Inspection
+        One an image, in the same order.
     pixels : PixelMeasures or None
-        Of these pictures, if they have masks.
+        Of these images, if they have masks.
     promised_rate : float
-        Share of good pictures (0 to 1) that the model was promised to call NG at most.
+        Share of good images (0 to 1) that the model was promised to call NG at most.
     good_scores : sequence of float, optional
-        Scores of the training's held-back good pictures, in the unit of `ScoreResult.score`. With them, `shift`
-        holds the p-value of the good pictures of the test scoring no higher (Mann and Whitney, one-sided).
+        Scores of the training's held-out good images, in the unit of `Inspection.score`. With them, `shift`
+        holds the p-value of the good images of the test scoring no higher (Mann and Whitney, one-sided).
 
     Raises
     ------
     ValueError
-        If there are not as many results as pictures.
+        If there are not as many results as images.
     """
     from scipy.stats import mannwhitneyu
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if len(pictures) != len(results):
-        raise ValueError(f"{len(pictures)} pictures but {len(results)} results; give one a picture")
-    scored = [(picture, result) for picture, result in zip(pictures, results) if math.isfinite(result.score)]
-    good = [(picture, result) for picture, result in scored if not picture.defective]
-    defective = [(picture, result) for picture, result in scored if picture.defective]
+    if len(images) != len(results):
+        raise ValueError(f"{len(images)} images but {len(results)} results; give one an image")
+    scored = [(image, result) for image, result in zip(images, results) if math.isfinite(result.score)]
+    good = [(image, result) for image, result in scored if not image.defective]
+    defective = [(image, result) for image, result in scored if image.defective]
     scores = [result.score for _, result in good + defective]
     answers = [False] * len(good) + [True] * len(defective)
     ranked = bool(good and defective)
@@ -162,13 +162,13 @@ def summary(
     missed = sorted((pair for pair in defective if pair[1].verdict in ("OK", "UNSURE")), key=lambda pair: pair[1].score)
     alarms = sorted((pair for pair in good if pair[1].verdict == "NG"), key=lambda pair: -pair[1].score)
     by_kind = {}
-    for kind in sorted({picture.kind for picture in pictures if picture.defective}):
+    for kind in sorted({image.kind for image in images if image.defective}):
         of_kind = [pair for pair in defective if pair[0].kind == kind]
         by_kind[kind] = {"found": _count(of_kind, "NG"), "of": len(of_kind), "unsure": _count(of_kind, "UNSURE")}
     values: dict[str, Any] = {
         "n_good": len(good),
         "n_defective": len(defective),
-        "n_failed": len(pictures) - len(scored),
+        "n_failed": len(images) - len(scored),
         "n_invalid": sum(result.verdict == "INVALID" for result in results),
         "image_auroc": float(roc_auc_score(answers, scores)) if ranked else None,
         "average_precision": float(average_precision_score(answers, scores)) if ranked else None,
@@ -180,7 +180,7 @@ def summary(
         "unsure": {"good": _count(good, "UNSURE"), "defective": _count(defective, "UNSURE")},
         "by_kind": by_kind,
         "missed": [{"path": str(p.path), "kind": p.kind, "score": r.score} for p, r in missed],
-        "false_alarm_pictures": [{"path": str(p.path), "score": r.score} for p, r in alarms],
+        "false_alarm_images": [{"path": str(p.path), "score": r.score} for p, r in alarms],
         "pixel_auroc": None if pixels is None else _number(pixels.auroc()),
         "aupro": None if pixels is None else _number(pixels.aupro()),
     }
@@ -191,7 +191,7 @@ def summary(
     return values
 
 
-def _count(scored: list[tuple[KnownPicture, ScoreResult]], verdict: str) -> int:
+def _count(scored: list[tuple[KnownImage, Inspection]], verdict: str) -> int:
     return sum(result.verdict == verdict for _, result in scored)
 
 
@@ -214,7 +214,7 @@ def told(summary: dict[str, Any]) -> dict[str, str]:
     failed += f", {summary['n_invalid']} invalid" if summary["n_invalid"] else ""
     average_precision = _shown(summary["average_precision"], 3)
     lines = {
-        "pictures": f"{summary['n_good']} good, {summary['n_defective']} defective{failed}",
+        "images": f"{summary['n_good']} good, {summary['n_defective']} defective{failed}",
         "image AUROC": f"{_shown(summary['image_auroc'], 3)}   average precision {average_precision}",
     }
     if summary["pixel_auroc"] is not None:
@@ -230,16 +230,16 @@ def told(summary: dict[str, Any]) -> dict[str, str]:
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:
-    """What does not hold on these pictures, and why that may be."""
+    """What does not hold on these images, and why that may be."""
     alarms, p_value = summary["false_alarms"], summary.get("shift", {}).get("p_value")
     found = []
     if alarms["interval"][0] > alarms["promised"]:
         promised = f"{100 * alarms['promised']:.1f} %"
-        found.append(f"The promise of at most {promised} false alarms does not hold on these pictures.")
+        found.append(f"The promise of at most {promised} false alarms does not hold on these images.")
     if p_value is not None and p_value < CERTAIN_SHIFT:
         found.append(
-            "Good pictures of the test score higher than those that the limits are of: camera, light or product differ,"
-            " so nothing is promised of them. `cfa-lite calibrate` sets limits on new good pictures."
+            "Good images of the test score higher than those that the limits are of: camera, light or product differ,"
+            " so nothing is promised of them. `cfa-lite calibrate` sets limits on new good images."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""How long a picture takes on this computer, by a fitted model and by each preset."""
+"""How long an image takes on this computer, by a fitted model and by each preset."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ..inference import scorer
 from ..presets import PRESETS
 from ..report import outputs
 
-N_PICTURES = 16
+N_IMAGES = 16
 MIN_ROUNDS, MAX_ROUNDS = 5, 40
 MAX_SECONDS = 30.0  # after the fewest rounds
 STARTS = 3
-_AT_ONCE = 4  # pictures a thread, of a folder
-_FAR = 1e9  # a limit that no picture exceeds
+_AT_ONCE = 4  # images a thread, of a folder
+_FAR = 1e9  # a limit that no image exceeds
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a picture, from its file to its verdict.
+    """Milliseconds an image, from its file to its verdict.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class Timing:
         Whether this is the model itself; otherwise one of like shape that holds random numbers.
     n_threads : int
     at_once : bool
-        Whether several pictures of a folder were worked at once, each on one thread.
+        Whether several images of a folder were worked at once, each on one thread.
     median, slow : float
-        `slow` is what 95 of 100 pictures take at most; of a folder, 95 of 100 rounds.
+        `slow` is what 95 of 100 images take at most; of a folder, 95 of 100 rounds.
     """
 
     preset: str
@@ -59,7 +59,7 @@ class Timing:
         return asdict(self)
 
 
-def compared(model: CFA, pictures: Sequence[Path], n_threads: Sequence[int]) -> list[Timing]:
+def compared(model: CFA, images: Sequence[Path], n_threads: Sequence[int]) -> list[Timing]:
     """Time the model and the other presets, in turn, so that what slows the computer slows all of them.
 
     A recipe whose size is published has no presets.
@@ -76,9 +76,9 @@ def compared(model: CFA, pictures: Sequence[Path], n_threads: Sequence[int]) -> 
             for speed, n, at_once in ways:
                 one = models[speed]
                 one.threads = n
-                some = [pictures[(done + i) % len(pictures)] for i in range(_AT_ONCE * n if at_once else 1)]
+                some = [images[(done + i) % len(images)] for i in range(_AT_ONCE * n if at_once else 1)]
                 began = time.perf_counter()
-                for _ in one.iter_score(some) if at_once else [one.score_image(some[0])]:
+                for _ in one.inspect_many(some) if at_once else [one.inspect(some[0])]:
                     pass
                 if done:  # the first round fills caches
                     taken[speed, n, at_once].append((time.perf_counter() - began) * 1000 / len(some))
@@ -95,7 +95,7 @@ def compared(model: CFA, pictures: Sequence[Path], n_threads: Sequence[int]) -> 
 def stand_in(model: CFA, speed: str) -> CFA:
     """A model that takes as long as one fitted with preset `speed` would; its levels hold random numbers.
 
-    What was given by hand at the fit stands. No picture is NG by it, so its regions take no time.
+    What was given by hand at the fit stands. No image is NG by it, so its regions take no time.
     """
     used, own, wanted = presets.resolved(model.get_params()), asdict(PRESETS[model.speed]), asdict(PRESETS[speed])
     changed = {name: value for name, value in wanted.items() if used[name] == own[name]}
@@ -125,14 +125,14 @@ def stand_in(model: CFA, speed: str) -> CFA:
 
 
 def draw(model: CFA, folder: Path) -> list[Path]:
-    """PNG files of the size that the model's good pictures have; what they show does not matter."""
+    """PNG files of the size that the model's good images have; what they show does not matter."""
     made = model.training_
     h, w = (sum(sides) // 2 for sides in zip(made["smallest_px"], made["largest_px"]))
     rng = np.random.default_rng(0)
     channels = () if made["looks"]["all_grey"] else (3,)
     slope = np.linspace(60, 180, w).reshape(1, w, *(1 for _ in channels))
     paths = []
-    for i in range(N_PICTURES):
+    for i in range(N_IMAGES):
         paths.append(folder / f"{i}.png")
         outputs.write_image(
             Image.fromarray((slope + rng.normal(0, 8, (h, w, *channels))).clip(0, 255).astype(np.uint8)), paths[-1]
@@ -140,8 +140,8 @@ def draw(model: CFA, folder: Path) -> list[Path]:
     return paths
 
 
-def cold_start(part: Path, picture: Path, backbone: Path | None) -> float:
-    """Seconds of a whole ``cfa-lite score`` of one picture, with everything compiled: median of some.
+def cold_start(part: Path, image: Path, backbone: Path | None) -> float:
+    """Seconds of a whole ``cfa-lite score`` of one image, with everything compiled: median of some.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def cold_start(part: Path, picture: Path, backbone: Path | None) -> float:
         If it fails.
     """
     moved = [] if backbone is None else ["--backbone", os.fspath(backbone)]
-    command = [sys.executable, "-m", "cfa_lite", "score", os.fspath(part), os.fspath(picture), *moved]
+    command = [sys.executable, "-m", "cfa_lite", "score", os.fspath(part), os.fspath(image), *moved]
     taken = []
     for _ in range(STARTS + 1):
         start = time.perf_counter()
@@ -161,6 +161,6 @@ def cold_start(part: Path, picture: Path, backbone: Path | None) -> float:
 
 
 def within(timings: Sequence[Timing], budget_ms: float) -> Timing | None:
-    """The one to take: within the budget for 95 of 100 pictures, on the fewest threads, of these the most accurate."""
+    """The one to take: within the budget for 95 of 100 images, on the fewest threads, of these the most accurate."""
     fitting = [t for t in timings if not t.at_once and t.slow <= budget_ms]
     return min(fitting, key=lambda t: (t.n_threads, list(PRESETS).index(t.preset)), default=None)

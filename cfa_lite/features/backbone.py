@@ -198,17 +198,17 @@ class Backbone:
 
     @property
     def unit_px(self) -> int:
-        """Both sides of a picture must be a multiple of this, so that every grid fits it exactly."""
+        """Both sides of an image must be a multiple of this, so that every grid fits it exactly."""
         return math.lcm(*self.spec.strides)
 
     def maps(self, pixels: np.ndarray, n_threads: int = 1) -> list[np.ndarray]:
-        """Feature maps of one picture.
+        """Feature maps of one image.
 
         Parameters
         ----------
         pixels : ndarray (3, h, w) float32, 0 to 255
         n_threads : int
-            Threads of onnxruntime for this picture.
+            Threads of onnxruntime for this image.
 
         Returns
         -------
@@ -272,7 +272,7 @@ class Backbone:
                     wanted = (channels, h // stride, w // stride)
                     if found.shape != wanted:
                         differs.append(
-                            f"output {name!r} for a picture of {w}x{h} px has shape (c, h, w) ="
+                            f"output {name!r} for an image of {w}x{h} px has shape (c, h, w) ="
                             f" {found.shape}, by the manifest {wanted}"
                         )
         if differs:

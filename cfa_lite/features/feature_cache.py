@@ -1,4 +1,4 @@
-"""Features of many pictures: in memory, and beyond a limit in a temporary file that is read when they are needed."""
+"""Features of many images: in memory, and beyond a limit in a temporary file that is read when they are needed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FeatureStore:
             self._folder.cleanup()
 
     def keep(self, features: Sequence[Features]) -> list[Features]:
-        """The same values, as they are or filed; they are of one picture."""
+        """The same values, as they are or filed; they are of one image."""
         arrays = [np.asarray(one) for one in features]
         n_bytes = sum(a.nbytes for a in arrays)
         self._left -= n_bytes

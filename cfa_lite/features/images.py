@@ -1,4 +1,4 @@
-"""Stage 1: picture files, PIL images and arrays -> pixels of the working size.
+"""Stage 1: image files, PIL images and arrays -> pixels of the working size.
 
 Pixels are float32 (3, h, w) in red, green, blue order from 0 to 255, whatever the source's bit depth.
 """
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from ..errors import ImageError
 from ..method import _kernels
-from .mask import Area
+from .mask import InspectionMask
 
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 ValueRange = tuple[float, float]
@@ -24,21 +24,21 @@ ValueRange = tuple[float, float]
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 # None that starts another program; those that Pillow knows without loading all its readers come first.
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP")
-MIN_SIDE_PX = 32  # below, a picture has fewer than two patches a side at the coarsest stage
+MIN_SIDE_PX = 32  # below, an image has fewer than two patches a side at the coarsest stage
 PAGES, CUT = "pages", "cut"  # keys of `info`
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32)
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A picture on disk and its place below the folder it was found in."""
+class ImageFile:
+    """An image on disk and its place below the folder it was found in."""
 
     path: Path
     relative: Path
 
 
-def find_pictures(inputs: Iterable[str | os.PathLike]) -> list[PictureFile]:
-    """Pictures among files and, recursively, folders; each file once, folders in sorted order.
+def find_images(inputs: Iterable[str | os.PathLike]) -> list[ImageFile]:
+    """Images among files and, recursively, folders; each file once, folders in sorted order.
 
     A file that is named is taken whatever its ending; in folders the ending decides (`SUFFIXES`), and
     hidden files and folders are left out.
@@ -46,9 +46,9 @@ def find_pictures(inputs: Iterable[str | os.PathLike]) -> list[PictureFile]:
     Raises
     ------
     ImageError
-        If an input does not exist or a folder holds no picture.
+        If an input does not exist or a folder holds no image.
     """
-    found: dict[str, PictureFile] = {}
+    found: dict[str, ImageFile] = {}
     for given in map(Path, inputs):
         if given.is_dir():
             pictures = []
@@ -57,11 +57,11 @@ def find_pictures(inputs: Iterable[str | os.PathLike]) -> list[PictureFile]:
                 for name in sorted(names):
                     if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                         path = Path(folder, name)
-                        pictures.append(PictureFile(path, path.relative_to(given)))
+                        pictures.append(ImageFile(path, path.relative_to(given)))
             if not pictures:
-                raise ImageError(f"{given} holds no picture ({', '.join(sorted(SUFFIXES))}). Name another folder.")
+                raise ImageError(f"{given} holds no image ({', '.join(sorted(SUFFIXES))}). Name another folder.")
         elif given.exists():
-            pictures = [PictureFile(given, Path(given.name))]
+            pictures = [ImageFile(given, Path(given.name))]
         else:
             raise ImageError(f"{given} does not exist. Check the path.")
         for picture in pictures:
@@ -92,7 +92,7 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
     Raises
     ------
     ImageError
-        If a file cannot be read as a picture, or a picture is too small or of a kind not known.
+        If a file cannot be read as an image, or an image is too small or of a kind not known.
     TypeError, ValueError
         If `image` is something else, or an array of another dtype or shape.
     """
@@ -116,7 +116,7 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
 
 @contextmanager
 def _opened(path: str | os.PathLike, name: str) -> Iterator[Image.Image]:
-    """A picture file, whose errors, also those while the block reads its pixels, become ImageError."""
+    """An image file, whose errors, also those while the block reads its pixels, become ImageError."""
     with _reading(name):
         try:
             file = Image.open(path, formats=_FORMATS)
@@ -134,7 +134,7 @@ def _reading(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
-        raise ImageError(f"{name} cannot be read as a picture ({error}). Save it again or leave it out.") from error
+        raise ImageError(f"{name} cannot be read as an image ({error}). Save it again or leave it out.") from error
 
 
 def _bands_of_array(array: np.ndarray, name: str, value_range: ValueRange | None) -> list[Image.Image]:
@@ -184,7 +184,7 @@ def _bands_of_pil(image: Image.Image, name: str, value_range: ValueRange | None)
 
 
 def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
-    """Lowest and highest value of pictures (image, name), in the values of their files; unreadable ones do not count.
+    """Lowest and highest value of images (image, name), in the values of their files; unreadable ones do not count.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
         except ImageError:
             continue
     if not low < high:
-        raise ImageError("the good pictures hold no two values, so no range can be taken from them.")
+        raise ImageError("the good images hold no two values, so no range can be taken from them.")
     return low, high
 
 
@@ -238,7 +238,7 @@ def middle_size(sizes_px: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return by_area[len(by_area) // 2]
 
 
-def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: Area | None = None) -> np.ndarray:
+def to_pixels(bands: list[Image.Image], size_px: tuple[int, int], area: InspectionMask | None = None) -> np.ndarray:
     """Bands of `read`, resized (bilinear, antialiased) to `size_px`: float32 (3, h, w), 0 to 255.
 
     What `area` leaves out is covered.

@@ -1,4 +1,4 @@
-"""The part of the picture that counts: what a mask ignores is neither learnt from, nor scored, nor felt beside it."""
+"""The part of the image that counts: what a mask ignores is neither learnt from, nor scored, nor felt beside it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WHOLE = 0.9999  # of a pixel's support must be inside, or what is ignored would
 _PATCH_SHARE = 0.5  # a patch counts if so much of its cell does
 
 
-class Area:
-    """Where a mask of the picture's size is white.
+class InspectionMask:
+    """Where a mask of the image's size is white.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class Area:
                 "the mask is black everywhere, so nothing would be looked at. White counts, black is ignored."
             )
         self.mask = mask
-        # Pictures of a product have one size, so these are made once.
+        # Images of a product have one size, so these are made once.
         self._working = lru_cache(maxsize=4)(self._make_working)
         self._patches = lru_cache(maxsize=32)(self._make_patches)
 
     @property
     def share(self) -> float:
-        """Share of the picture that counts."""
+        """Share of the image that counts."""
         return float(self.mask.mean())
 
     def packed(self) -> np.ndarray:
@@ -84,7 +84,7 @@ class Area:
         return share >= min(_PATCH_SHARE, float(share.max()))
 
     def check_size(self, size_px: tuple[int, int], name: str) -> None:
-        """Refuse a picture of another size than the mask.
+        """Refuse an image of another size than the mask.
 
         Raises
         ------
@@ -93,13 +93,13 @@ class Area:
         if size_px != self.mask.shape:
             (h, w), (mask_h, mask_w) = size_px, self.mask.shape
             raise ImageError(
-                f"{name} is {w}x{h} px, but the mask is {mask_w}x{mask_h} px. Make the mask on a picture of this size,"
-                " or give pictures of the mask's size only."
+                f"{name} is {w}x{h} px, but the mask is {mask_w}x{mask_h} px. Make the mask on an image of this size,"
+                " or give images of the mask's size only."
             )
 
 
-def unpacked(packed: np.ndarray, size_px: tuple[int, int]) -> Area:
-    """The area that `packed` was made of, of pictures (h, w).
+def unpacked(packed: np.ndarray, size_px: tuple[int, int]) -> InspectionMask:
+    """The area that `packed` was made of, of images (h, w).
 
     Raises
     ------
@@ -111,11 +111,11 @@ def unpacked(packed: np.ndarray, size_px: tuple[int, int]) -> Area:
     data = zlib.decompressobj().decompress(packed.tobytes(), n_bytes + 1)
     if len(data) != n_bytes:
         raise ValueError(f"the mask has {len(data)} bytes, not {n_bytes}")
-    return Area(np.unpackbits(np.frombuffer(data, np.uint8), count=h * w).reshape(h, w).astype(bool))
+    return InspectionMask(np.unpackbits(np.frombuffer(data, np.uint8), count=h * w).reshape(h, w).astype(bool))
 
 
-def read(mask: MaskLike) -> Area:
-    """An area from a picture file, PIL image or array: what is at least half white counts.
+def read(mask: MaskLike) -> InspectionMask:
+    """An area from an image file, PIL image or array: what is at least half white counts.
 
     Raises
     ------
@@ -126,10 +126,10 @@ def read(mask: MaskLike) -> Area:
         if mask.ndim != 2:
             raise ImageError(f"the mask is an array of shape {mask.shape}; give (h, w)")
         top = 1 if mask.dtype == bool or mask.max(initial=0) <= 1 else 255
-        return Area(mask > top / 2)
+        return InspectionMask(mask > top / 2)
     try:
-        with Image.open(mask) if isinstance(mask, (str, os.PathLike)) else mask as picture:
-            return Area(np.asarray(picture.convert("L")) > 127)
+        with Image.open(mask) if isinstance(mask, (str, os.PathLike)) else mask as image:
+            return InspectionMask(np.asarray(image.convert("L")) > 127)
     except ImageError as error:
         raise ImageError(f"{Path(mask) if isinstance(mask, (str, os.PathLike)) else 'mask'}: {error}") from None
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Overlapping tiles of a large picture, each worked alone, so that memory does not grow with the picture."""
+"""Overlapping tiles of a large image, each worked alone, so that memory does not grow with the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ K = TypeVar("K")
 
 HALO_PX = 192  # around each tile: what the CNN sees beyond changes a map by .3 % of the limit (DESIGN.md, tiles)
 CORE_PX = 768
-WHOLE_PX = (CORE_PX + 2 * HALO_PX) ** 2  # a picture of no more pixels is worked whole
+WHOLE_PX = (CORE_PX + 2 * HALO_PX) ** 2  # an image of no more pixels is worked whole
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Tile:
 
 
 def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
-    """Tiles whose cores cover a picture (h, w) without overlap; one, without halo, if it is small enough.
+    """Tiles whose cores cover an image (h, w) without overlap; one, without halo, if it is small enough.
 
     Every edge is at a multiple of `unit_px`, where the grids of all levels have one.
     """
@@ -50,7 +50,7 @@ def stitched(
     Parameters
     ----------
     size_px : (int, int)
-        Height and width of the picture, multiples of `unit_px`.
+        Height and width of the image, multiples of `unit_px`.
     unit_px : int
         A multiple of every grid's stride.
     work : callable (rows, columns) -> dict of ndarray (..., h, w)
@@ -72,6 +72,6 @@ def stitched(
 
 
 def _scaled(core: slice, halo: slice, stride: int) -> tuple[slice, slice]:
-    """Where a core is on a grid of the whole picture, and of the tile with its halo."""
+    """Where a core is on a grid of the whole image, and of the tile with its halo."""
     start, stop, before = core.start // stride, core.stop // stride, halo.start // stride
     return slice(start, stop), slice(start - before, stop - before)

@@ -1,4 +1,4 @@
-"""Stage 9: a picture, what was learnt and its limits -> the answer."""
+"""Stage 9: an image, what was learnt and its limits -> the answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..features.backbone import Backbone
 from ..features.images import ImageLike
 from ..fitted import Learnt
 from ..method import limits, regions
-from ..results import ScoreResult, unfit
+from ..results import Inspection, unfit
 from ..training import recipes
 
-MAX_AREA_RATIO = 4  # a picture so many times larger than all good ones is not scored at all
+MAX_AREA_RATIO = 4  # an image so many times larger than all good ones is not scored at all
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,8 @@ class Rules:
     checks: bool
 
 
-def examine(
-    image: ImageLike, name: str, learnt: Learnt, network: Backbone, rules: Rules, n_threads: int
-) -> ScoreResult:
-    """Read, check and score one picture.
+def examine(image: ImageLike, name: str, learnt: Learnt, network: Backbone, rules: Rules, n_threads: int) -> Inspection:
+    """Read, check and score one image.
 
     Raises
     ------
@@ -63,8 +61,8 @@ def examine(
 
 def judge(
     raw_map: np.ndarray, name: str, size_px: tuple[int, int], learnt: Learnt, rules: Rules, seconds: float
-) -> ScoreResult:
-    """The answer for a picture of `size_px` (h, w) from its raw map, whose maximum is the raw score.
+) -> Inspection:
+    """The answer for an image of `size_px` (h, w) from its raw map, whose maximum is the raw score.
 
     Map and score are divided by the limit, so the map has a region above 1.0 where and only where the verdict is NG.
     Regions of less than the smallest area are brought down to the limit: if none is left, the score is 1.0 at most,
@@ -78,7 +76,7 @@ def judge(
         shown = regions.without_small(shown, rules.min_area_px / pixels_each)
         score = float(shown.max())
     unsure_from = bounds.unsure_threshold / bounds.threshold
-    return ScoreResult(
+    return Inspection(
         path=name,
         status="ok",
         verdict=limits.verdict(score, unsure_from),
@@ -90,6 +88,6 @@ def judge(
         unsure_from=unsure_from,
         regions=regions.find(shown, size_px, rules.mm_per_pixel),
         map=shown,
-        picture_size_px=size_px,
+        image_size_px=size_px,
         value_range=learnt.value_range,
     )

@@ -1,4 +1,4 @@
-"""The line for one picture: pixels -> feature maps -> distance maps of all levels -> maps and score."""
+"""The line for one image: pixels -> feature maps -> distance maps of all levels -> maps and score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..features import images, patches, tiling
 from ..features.backbone import Backbone
 from ..features.feature_cache import Features
-from ..features.mask import Area
+from ..features.mask import InspectionMask
 from ..fitted import Finish, Level, LevelKey
 from ..method import anomaly_map, neighbors
 
@@ -29,7 +29,7 @@ def unit_px(backbone: Backbone) -> int:
 
 
 def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> dict[tuple[int, int], np.ndarray]:
-    """Feature maps of pixels (3, h, w) of the working size at every scale; of large pictures tile by tile."""
+    """Feature maps of pixels (3, h, w) of the working size at every scale; of large images tile by tile."""
     return tiling.stitched(
         pixels.shape[1:], unit_px(backbone), lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads)
     )
@@ -75,11 +75,11 @@ def neutral(distance: np.ndarray) -> np.ndarray:
 def counts_of(
     maps: FeatureMaps,
     key: LevelKey,
-    area: Area | None,
+    area: InspectionMask | None,
     size_px: tuple[int, int] | None = None,
     tile: tuple[slice, slice] | None = None,
 ) -> np.ndarray | None:
-    """Patches (h*w,) bool of a level that count, of a picture or of a tile of one of `size_px`; None if all do."""
+    """Patches (h*w,) bool of a level that count, of an image or of a tile of one of `size_px`; None if all do."""
     if area is None:
         return None
     grid = maps[key.divisor, key.output].shape[1:]
@@ -94,11 +94,11 @@ def counts_of(
 def distance_maps(
     maps: FeatureMaps,
     levels: list[Level],
-    area: Area | None,
+    area: InspectionMask | None,
     size_px: tuple[int, int],
     tile: tuple[slice, slice] | None = None,
 ) -> dict[LevelKey, np.ndarray]:
-    """Distance map of every level, of a picture of a working size or of a tile of it.
+    """Distance map of every level, of an image of a working size or of a tile of it.
 
     On one thread: shared between two they took longer (DESIGN.md, one BLAS thread).
     """
@@ -111,9 +111,9 @@ def combine(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
-    area: Area | None = None,
+    area: InspectionMask | None = None,
 ) -> np.ndarray:
-    """Raw map (h, w) float32 of a picture at its working size, whose maximum is the raw score.
+    """Raw map (h, w) float32 of an image at its working size, whose maximum is the raw score.
 
     In units of the levels' mean distances. Score and map come from different levels (FINDINGS 9, 14); the map is
     brought to the score.
@@ -129,7 +129,7 @@ def brought_map(
     background: float,
     size_px: tuple[int, int],
     score: float,
-    area: Area | None,
+    area: InspectionMask | None,
 ) -> np.ndarray:
     """The map that is shown, brought to a raw score that is known."""
     shown = shown_map(distances, levels, finish, background, size_px, area) / np.float32(finish.map_unit)
@@ -142,9 +142,9 @@ def score_map(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
-    area: Area | None = None,
+    area: InspectionMask | None = None,
 ) -> np.ndarray:
-    """The map whose maximum is the picture's score, from its pooled levels' distance maps.
+    """The map whose maximum is the image's score, from its pooled levels' distance maps.
 
     What does not count is lowest, so that it makes no score.
     """
@@ -168,7 +168,7 @@ def shown_map(
     finish: Finish,
     background: float,
     size_px: tuple[int, int],
-    area: Area | None = None,
+    area: InspectionMask | None = None,
 ) -> np.ndarray:
     """The map that is shown, from all levels' distance maps: as many with as without pooling."""
     both = anomaly_map.weighted_map(
@@ -186,13 +186,13 @@ def raw_map(
     levels: list[Level],
     finish: Finish,
     background: float,
-    area: Area | None,
+    area: InspectionMask | None,
     n_threads: int,
 ) -> np.ndarray:
     """The whole line: pixels (3, h, w) of the working size -> raw map (h, w), by fitted levels.
 
-    Of a large picture tile after tile is brought to distances, which are small; background and smoothing are of the
-    picture.
+    Of a large image tile after tile is brought to distances, which are small; background and smoothing are of the
+    image.
     """
     size_px = pixels.shape[1:]
 

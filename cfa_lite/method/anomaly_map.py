@@ -1,4 +1,4 @@
-"""Stage 6: distance maps of all levels -> one score map and one raw score a picture."""
+"""Stage 6: distance maps of all levels -> one score map and one raw score an image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from . import _kernels
 from .resampling import bilinear_matrix
 
 SMOOTHING_SHARE = 4 / 224  # Gaussian sigma as a share of the working size's short side (METHOD.md, stage 6)
-SHORT_SIDE_PX = 256  # of a larger picture, as usual: its defects do not grow with it
+SHORT_SIDE_PX = 256  # of a larger image, as usual: its defects do not grow with it
 _TRUNCATE = 4.0  # the Gaussian ends after so many sigma
-POSITION_PRIOR = 20  # pictures
+POSITION_PRIOR = 20  # images
 _CELL_PX = 8
 _MEDIAN_STEP = 4  # the median is taken of every 4th row and column: smoothing leaves no more than that
 
@@ -96,7 +96,7 @@ def weighted_map(
 
 
 def remove_background(score_map: np.ndarray, share: float, inside: np.ndarray | None = None) -> np.ndarray:
-    """Take a share of the picture's own median off its map: light, focus or another lot lift it all.
+    """Take a share of the image's own median off its map: light, focus or another lot lift it all.
 
     The median is of what counts, `inside` (h, w) bool.
     """
@@ -104,7 +104,7 @@ def remove_background(score_map: np.ndarray, share: float, inside: np.ndarray | 
 
 
 def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = None) -> np.ndarray:
-    """Bring a picture's map to its score: above its own median it is stretched so that its peak is the score.
+    """Bring an image's map to its score: above its own median it is stretched so that its peak is the score.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = No
 
     Notes
     -----
-    So a picture above the limit shows where, and one below shows nothing; the order of a map's pixels stays as
+    So an image above the limit shows where, and one below shows nothing; the order of a map's pixels stays as
     it is. The median stays too: the map of a part that is as usual is on one scale with every other.
     """
     counted = score_map if inside is None else np.where(inside, score_map, -np.inf)
@@ -142,17 +142,17 @@ def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:
 
 
 def position_mean(sums: np.ndarray, n: int) -> np.ndarray:
-    """How much higher than elsewhere good pictures are at each place, shrunk towards nowhere.
+    """How much higher than elsewhere good images are at each place, shrunk towards nowhere.
 
     Parameters
     ----------
     sums : ndarray (h, w)
-        Sum of the cell means of `n` good pictures.
+        Sum of the cell means of `n` good images.
 
     Notes
     -----
     Where a part always looks less usual than elsewhere, as at an edge, a new one does too. A place's mean of
-    few pictures is uncertain: it counts as much as if `POSITION_PRIOR` more showed nothing special there.
+    few images is uncertain: it counts as much as if `POSITION_PRIOR` more showed nothing special there.
     """
     return ((sums - sums.mean()) / (n + POSITION_PRIOR)).astype(np.float32)
 

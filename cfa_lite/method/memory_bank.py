@@ -122,20 +122,20 @@ def _sums(points: np.ndarray, labels: np.ndarray, n_clusters: int) -> tuple[np.n
 
 
 def position_mean(descriptors: Iterable[np.ndarray]) -> np.ndarray:
-    """The bank of the authors' code: the mean over pictures of each position's descriptor.
+    """The bank of the authors' code: the mean over images of each position's descriptor.
 
     Parameters
     ----------
-    descriptors : iterable of ndarray (h*w, d), one a picture
+    descriptors : iterable of ndarray (h*w, d), one an image
 
     Returns
     -------
     ndarray (h*w, d)
     """
-    pictures = iter(descriptors)
-    first = next(pictures)
+    images = iter(descriptors)
+    first = next(images)
     total, n = first.astype(np.float64), 1
-    for one in pictures:
+    for one in images:
         total += one
         n += 1
     return (total / n).astype(first.dtype)

@@ -1,4 +1,4 @@
-"""Stage 8: a picture's map -> connected regions above the limit, in the picture's own pixels."""
+"""Stage 8: an image's map -> connected regions above the limit, in the image's own pixels."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def without_small(score_map: np.ndarray, min_cells: float) -> np.ndarray:
 
 
 def find(
-    score_map: np.ndarray, picture_size_px: tuple[int, int], mm_per_pixel: float | None = None
+    score_map: np.ndarray, image_size_px: tuple[int, int], mm_per_pixel: float | None = None
 ) -> tuple[Region, ...]:
     """Regions where the map is above 1.0, 8-connected, the highest peak first.
 
     Parameters
     ----------
     score_map : ndarray (h, w) float32
-        At the size the picture was worked at.
-    picture_size_px : (int, int)
-        Height and width of the picture.
+        At the size the image was worked at.
+    image_size_px : (int, int)
+        Height and width of the image.
     mm_per_pixel : float, optional
     """
-    if not (score_map > 1).any():  # most pictures; spares loading SciPy
+    if not (score_map > 1).any():  # most images; spares loading SciPy
         return ()
     from scipy import ndimage
 
     labels, _ = _labelled(score_map)
-    factors = picture_size_px[0] / score_map.shape[0], picture_size_px[1] / score_map.shape[1]
+    factors = image_size_px[0] / score_map.shape[0], image_size_px[1] / score_map.shape[1]
     found = []
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         inside = labels[rows, columns] == label

@@ -13,7 +13,7 @@ def shrunk_whitening(patches: np.ndarray, shrinkage: float) -> tuple[np.ndarray,
     Parameters
     ----------
     patches : ndarray (n, d) float32
-        Patch features of good pictures.
+        Patch features of good images.
     shrinkage : float, above 0
         Share of the mean eigenvalue added to every eigenvalue: 0 would whiten fully and blow up noise.
 

@@ -1,4 +1,4 @@
-"""One picture on the report page: itself, its map, and what was found; and the small words that the page shares."""
+"""One image on the report page: itself, its map, and what was found; and the small words that the page shares."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from PIL import Image
 from ..errors import ImageError
 from ..evaluation.ground_truth import GOOD
 from ..features.images import ImageLike
-from ..results import Region, ScoreResult
+from ..results import Inspection, Region
 from . import overlay
 
 MAX_REGIONS = 5  # that a card lists
 _LONG_SIDE_PX = 320
-_PICTURE_BYTES = 16_384  # a full page of woven cloth has 14 MB; fine texture gets a lower quality for it
+_IMAGE_BYTES = 16_384  # a full page of woven cloth has 14 MB; fine texture gets a lower quality for it
 
 
 @dataclass(frozen=True)
 class Card:
-    """A picture to be shown: `pictures` are data addresses of the picture and of its map over it."""
+    """An image to be shown: `images` are data addresses of the image and of its map over it."""
 
     place: int
-    result: ScoreResult
+    result: Inspection
     kind: str
     pictures: tuple[str, ...]
     size_px: tuple[int, int]  # width, height
@@ -34,18 +34,18 @@ class Card:
 
 
 def mistake_of(verdict: str, kind: str) -> str:
-    """The name of the mistake if there is one: a defect that is not NG, or a good picture that is."""
+    """The name of the mistake if there is one: a defect that is not NG, or a good image that is."""
     if kind and kind != GOOD and verdict in ("OK", "UNSURE"):
         return "missed"
     return "false-alarm" if kind == GOOD and verdict == "NG" else ""
 
 
 def card_markup(card: Card) -> str:
-    """A picture beside its map, with what was found."""
+    """An image beside its map, with what was found."""
     result, (w, h) = card.result, card.size_px
     mistake = mistake_of(result.verdict, card.kind).replace("-", " ").upper()
     name = escaped(result.path)
-    alts = (f"Picture {name}", f"Score map over {name}")
+    alts = (f"Image {name}", f"Score map over {name}")
     shape = " wide" if w > 1.6 * h else " tall" if h > 1.6 * w else ""
     images = "".join(
         f'<img src="{source}" width={w} height={h} loading=lazy alt="{alt}">'
@@ -62,7 +62,7 @@ def card_markup(card: Card) -> str:
         + (f"<span>really: <bdi>{escaped(card.kind)}</bdi></span>" if card.kind else "")
         + (f"<span class=note>{mistake}</span>" if mistake else "")
         + f"</header><div class=name><bdi>{name}</bdi></div>"
-        + (f"<div class='pair{shape}'>{images}</div>" if images else f"<p>No picture: {escaped(card.problem)}</p>")
+        + (f"<div class='pair{shape}'>{images}</div>" if images else f"<p>No image: {escaped(card.problem)}</p>")
         + (f"<p class=note>{escaped(result.message)}</p>" if result.message else "")
         + (f"<p>{n} region{'s' * (n > 1)} above the limit</p><ul>{''.join(lines)}</ul>" if lines else "")
         + "</article>\n"
@@ -76,7 +76,7 @@ def _region(region: Region) -> str:
 
 
 def known_as(verdict: str, kind: str) -> str:
-    """What the filter knows of a picture."""
+    """What the filter knows of an image."""
     mistake = mistake_of(verdict, kind)
     return f"data-is='{verdict} {mistake}'" if mistake else f"data-is={verdict}"
 
@@ -94,7 +94,7 @@ def escaped(text: str) -> str:
     return html.escape(text.encode("utf-8", "replace").decode())
 
 
-def draw_card(place: int, image: ImageLike, result: ScoreResult, kind: str) -> Card:
+def draw_card(place: int, image: ImageLike, result: Inspection, kind: str) -> Card:
     kept = replace(result, map=None)
     try:
         picture = overlay.as_rgb(image, result)
@@ -111,6 +111,6 @@ def _data_address(picture: Image.Image) -> str:
     for quality in (80, 65, 50, 35):
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=quality)
-        if file.tell() <= _PICTURE_BYTES:
+        if file.tell() <= _IMAGE_BYTES:
             break
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

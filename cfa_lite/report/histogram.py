@@ -107,24 +107,24 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT = 860, 300, 64, 16
 _ABOVE, _FLOOR = 44, 252  # top and bottom of the highest bar
 
 
-def draw_histogram(series: Mapping[str, np.ndarray], held_back: np.ndarray, unsure_from: float) -> str:
+def draw_histogram(series: Mapping[str, np.ndarray], held_out: np.ndarray, unsure_from: float) -> str:
     """Bars of scores as SVG.
 
     Parameters
     ----------
     series : mapping of str to ndarray (n,)
         Scores, 1.0 is the limit, stacked in this order; the name is the CSS class of the bars.
-    held_back : ndarray (m,)
-        Scores of good pictures: grey bars behind, drawn to the same total as all others if there are any.
+    held_out : ndarray (m,)
+        Scores of good images: grey bars behind, drawn to the same total as all others if there are any.
     unsure_from : float
         Gets a line, as the limit does.
 
     Returns
     -------
     str
-        Each bar has its number of pictures as `data-n`, and in words.
+        Each bar has its number of images as `data-n`, and in words.
     """
-    highest_score = np.concatenate([*series.values(), held_back]).max(initial=0)
+    highest_score = np.concatenate([*series.values(), held_out]).max(initial=0)
     top = next((t for t in _TOPS if highest_score <= t), _TOPS[-1])
     more = highest_score > top  # these share a last bar
     edges = np.arange(top * _BARS + 1) / _BARS
@@ -136,8 +136,8 @@ def draw_histogram(series: Mapping[str, np.ndarray], held_back: np.ndarray, unsu
 
     counts = {name: count(scores) for name, scores in series.items()}
     total = np.sum([*counts.values(), np.zeros(n_bars, np.int64)], axis=0)
-    held = count(held_back)
-    grey = held * (total.sum() / len(held_back) if total.any() and len(held_back) else 1.0)
+    held = count(held_out)
+    grey = held * (total.sum() / len(held_out) if total.any() and len(held_out) else 1.0)
     highest = max(total.max(), grey.max(), 1)
     scale, step = (_FLOOR - _ABOVE) / highest, (_WIDTH - _LEFT - _RIGHT) / n_bars
     where = [f"score {low:.1f} to {high:.1f}" for low, high in zip(edges[:-1], edges[1:])] + [f"score above {top}"]
@@ -149,7 +149,7 @@ def draw_histogram(series: Mapping[str, np.ndarray], held_back: np.ndarray, unsu
         y = float(_FLOOR)
         for name, numbers in counts.items():
             if numbers[i]:
-                bar = max(numbers[i] * scale, 2.0)  # one picture among thousands must not vanish
+                bar = max(numbers[i] * scale, 2.0)  # one image among thousands must not vanish
                 front.append(_bar(name, _LEFT + (i + 0.18) * step, y, 0.64 * step, bar, numbers[i], where[i]))
                 y -= bar
         if 6.2 * len(str(total[i])) < step:
@@ -163,9 +163,7 @@ def draw_histogram(series: Mapping[str, np.ndarray], held_back: np.ndarray, unsu
 def _axes(highest: float, scale: float, top: int, more: bool, unit: float) -> tuple[list[str], list[str]]:
     """The axis of counts, which lies behind the bars, and that of scores; `unit` is the width of 1.0 of score."""
     right, middle = _WIDTH - _RIGHT, (_LEFT + _WIDTH - _RIGHT) / 2
-    counted = [
-        f"<text transform='translate(16 {(_ABOVE + _FLOOR) / 2}) rotate(-90)' text-anchor=middle>pictures</text>"
-    ]
+    counted = [f"<text transform='translate(16 {(_ABOVE + _FLOOR) / 2}) rotate(-90)' text-anchor=middle>images</text>"]
     steps = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
     every = next(step for step in steps if highest / step <= 5)
     for n in range(0, int(highest) + 1, every):
@@ -179,7 +177,7 @@ def _axes(highest: float, scale: float, top: int, more: bool, unit: float) -> tu
             scored.append(_label(x, _FLOOR + 19, "middle", f"{tenth / 10:.1f}"))
     if more:
         scored.append(_label(right, _FLOOR + 19, "end", f"more than {top}"))
-    return counted, [*scored, _label(middle, _HEIGHT - 8, "middle", "score of a picture (1.0 = limit)")]
+    return counted, [*scored, _label(middle, _HEIGHT - 8, "middle", "score of an image (1.0 = limit)")]
 
 
 def _limits(unit: float, unsure_from: float) -> list[str]:
@@ -204,18 +202,18 @@ def _label(x: float, y: float, anchor: str, text: str, kind: str = "") -> str:
 
 def _bar(kind: str, left: float, floor: float, width: float, height: float, n: int, where: str) -> str:
     size = f"x={left:.1f} y={floor - height:.1f} width={width:.1f} height={height:.1f}"
-    name = "held-back good pictures" if kind == "held" else kind
+    name = "held-out good images" if kind == "held" else kind
     return f"<rect class={kind} {size} data-n={n}><title>{where}: {n} {name}</title></rect>"
 
 
 def color_scale() -> str:
-    """What the colours of the maps mean, which is the same for every picture."""
+    """What the colours of the maps mean, which is the same for every image."""
     stops = overlay.colour(np.linspace(0, overlay.SCALE_TOP, 11)[None])[0]
     colours = ",".join(f"rgb({r},{g},{b})" for r, g, b in stops)
     return (
-        "<p class=soft>Each picture is followed by itself in grey with the score map over it: the brighter the colour,"
-        " the less it looks like the good pictures. A white and black outline shows what is above the limit. Percentile:"
-        " how many of 100 good pictures had no higher score when the limit was set.</p>"
+        "<p class=soft>Each image is followed by itself in grey with the score map over it: the brighter the colour,"
+        " the less it looks like the good images. A white and black outline shows what is above the limit. Percentile:"
+        " how many of 100 good images had no higher score when the limit was set.</p>"
         f"<div class=scale><div style='background:linear-gradient(90deg,{colours})'></div>"
         f"<p><span>0</span><span>1 = limit</span><span>{overlay.SCALE_TOP:g} and more</span></p></div>"
     )

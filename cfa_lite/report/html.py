@@ -1,4 +1,4 @@
-"""A page for people: one HTML file with counts, scores and pictures of a whole batch, which needs no network."""
+"""A page for people: one HTML file with counts, scores and images of a whole batch, which needs no network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from ..evaluation.ground_truth import GOOD
 from ..features.images import ImageLike
-from ..results import VERDICTS, ScoreResult
+from ..results import VERDICTS, Inspection
 from .cards import Card, card_markup, draw_card, escaped, known_as, mistake_of, number, share
 from .histogram import CSS, SCRIPT, color_scale, draw_histogram
 from .outputs import write_text
 
-MAX_CARDS = {"NG": 200, "UNSURE": 100, "INVALID": 60, "OK": 24}  # with pictures; missed ones that are OK come on top
-MAX_MISTAKES = 60  # pictured at any rate: the missed with the lowest scores, the false alarms with the highest
+MAX_CARDS = {"NG": 200, "UNSURE": 100, "INVALID": 60, "OK": 24}  # with images; missed ones that are OK come on top
+MAX_MISTAKES = 60  # imaged at any rate: the missed with the lowest scores, the false alarms with the highest
 MAX_ERRORS, MAX_ROWS = 500, 20_000
 _ROWS_AT_ONCE = 250  # a browser lays out so many rows of the table only when they come into view
 _SERVED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -28,7 +28,7 @@ _MEANING = {
     "NG": "Score above the limit. Look at the outlined places.",
     "UNSURE": "Score close below the limit. A person should decide.",
     "INVALID": "Cannot be of the product, for the reason below; the score says nothing.",
-    "OK": "Looks like the good pictures. The highest scores are pictured.",
+    "OK": "Looks like the good images. The highest scores are imaged.",
     "ERROR": "Could not be scored and says nothing about the part.",
 }
 
@@ -63,7 +63,7 @@ class _Highest:
 
 
 class Page:
-    """Collects the pictures of a batch and writes them as one HTML file.
+    """Collects the images of a batch and writes them as one HTML file.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ class Page:
     facts : mapping of str to str
         Lines at the top: what is told, and the value.
     unsure_from : float
-        Score above which a picture is UNSURE, at most 1.0.
+        Score above which an image is UNSURE, at most 1.0.
     good_scores : sequence of float
-        Scores of the good pictures that were held back, 1.0 is the limit: the grey bars behind the others.
+        Scores of the good images that were held out, 1.0 is the limit: the grey bars behind the others.
 
     Attributes
     ----------
@@ -91,23 +91,23 @@ class Page:
         self.warnings: list[str] = []
         self._rows: list[_Row] = []
         self._seconds: list[float] = []
-        self._errors: list[tuple[ScoreResult, str]] = []
+        self._errors: list[tuple[Inspection, str]] = []
         self._shown = {verdict: _Highest(size) for verdict, size in MAX_CARDS.items()}
         self._mistakes = {mistake: _Highest(MAX_MISTAKES) for mistake in ("missed", "false-alarm")}
 
-    def add(self, image: ImageLike, result: ScoreResult, kind: str = "") -> None:
-        """Add the next picture.
+    def add(self, image: ImageLike, result: Inspection, kind: str = "") -> None:
+        """Add the next image.
 
-        It is read again only if it will be pictured as far as is known by now; one that cannot be read is shown
-        without picture.
+        It is read again only if it will be imaged as far as is known by now; one that cannot be read is shown
+        without image.
 
         Parameters
         ----------
         image : path, PIL image or ndarray
-            The picture that `result` is of.
-        result : ScoreResult
+            The image that `result` is of.
+        result : Inspection
         kind : str
-            What the picture really is: "good", or the name of its defect; "" if that is not known.
+            What the image really is: "good", or the name of its defect; "" if that is not known.
         """
         place = len(self._rows)
         row = _Row(result.path, result.verdict, result.score, result.percentile, len(result.regions), kind)
@@ -128,7 +128,7 @@ class Page:
                 taker.take(key, card)
 
     def write(self, path: Path) -> None:
-        """Write the page, whole or not at all; may be called again after more pictures.
+        """Write the page, whole or not at all; may be called again after more images.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class Page:
             self._head(counts, mistakes, evaluated),
             self._histogram(evaluated),
             _filters(len(self._rows), counts, mistakes, evaluated),
-            "<p id=none hidden>No picture of this kind is shown here.</p>",
+            "<p id=none hidden>No image of this kind is shown here.</p>",
         ]
         parts += [self._cards(verdict, counts[verdict]) for verdict in MAX_CARDS]
         parts += [
@@ -177,7 +177,7 @@ class Page:
         if any(self._seconds):
             median, slow = (1000 * float(np.quantile(self._seconds, q)) for q in (0.5, 0.95))
             tiles.append(
-                f"<li>Time a picture<b>{median:.0f} ms</b><small>median; 95&nbsp;% within {slow:.0f}&nbsp;ms</small></li>"
+                f"<li>Time an image<b>{median:.0f} ms</b><small>median; 95&nbsp;% within {slow:.0f}&nbsp;ms</small></li>"
             )
         return f"{warnings}<table class=facts>{facts}</table><ul class=tiles>{''.join(tiles)}</ul>"
 
@@ -195,7 +195,7 @@ class Page:
         key = [f"<span><i class={n or 'unknown'}></i>{names[n]} ({len(s)})</span>" for n, s in series.items()]
         if len(held):
             scaled = ", drawn to the same total" if rows else ""
-            key.append(f"<span><i class=held></i>{len(held)} good pictures held back while learning{scaled}</span>")
+            key.append(f"<span><i class=held></i>{len(held)} good images held out while learning{scaled}</span>")
         if not key:
             return ""
         plot = draw_histogram({n or "unknown": s for n, s in series.items()}, held, self.unsure_from)
@@ -208,7 +208,7 @@ class Page:
         if not cards:
             return ""
         cards.sort(key=lambda card: (-card.result.score, card.place))
-        left = f" {len(cards)} of {n} are pictured; the others are in the table at the end." if n > len(cards) else ""
+        left = f" {len(cards)} of {n} are imaged; the others are in the table at the end." if n > len(cards) else ""
         return _section(verdict, n, left, f"<div class=cards>{''.join(map(card_markup, cards))}</div>")
 
     def _error_rows(self, n: int) -> str:
@@ -227,8 +227,8 @@ class Page:
             scores = np.array([row.score for row in rows])
             worst = np.argsort(np.where(np.isnan(scores), -np.inf, -scores), kind="stable")[:MAX_ROWS]
             rows = [rows[i] for i in sorted(worst)]
-        left = f"<p>{len(self._rows) - len(rows)} pictures with the lowest scores are left out.</p>"
-        names = ["Picture", "Verdict", "Score", "Percentile", "Regions"] + ["Really is"] * evaluated
+        left = f"<p>{len(self._rows) - len(rows)} images with the lowest scores are left out.</p>"
+        names = ["Image", "Verdict", "Score", "Percentile", "Regions"] + ["Really is"] * evaluated
         head = "".join(f"<th scope=col>{name}" for name in names)
         chunks = [rows[i : i + _ROWS_AT_ONCE] for i in range(0, len(rows), _ROWS_AT_ONCE)]
         tables = [
@@ -236,13 +236,13 @@ class Page:
             for chunk in chunks
         ]
         return (
-            f"<details><summary>Table of all pictures</summary>{left if len(rows) < len(self._rows) else ''}"
+            f"<details><summary>Table of all images</summary>{left if len(rows) < len(self._rows) else ''}"
             f"{''.join(tables)}</details>"
         )
 
 
 def _section(verdict: str, n: int, left: str, body: str) -> str:
-    number_of = "1 picture" if n == 1 else f"{n} pictures in all"
+    number_of = "1 image" if n == 1 else f"{n} images in all"
     return (
         f"<section class=kind><h2><span class='tag {verdict}'>{verdict}</span>{number_of}</h2>"
         f"<p class=soft>{_MEANING[verdict]}{left}</p>\n{body}</section>"
@@ -266,4 +266,4 @@ def _filters(n: int, counts: Counter[str], mistakes: Counter[str], evaluated: bo
         f"<button type=button data-filter={token} aria-pressed=false{'' if n else ' disabled'}>{name} {n}</button>"
         for token, name, n in choices
     )
-    return f"<h2>Pictures</h2>{color_scale()}<div class=filters>{''.join(buttons)}</div>"
+    return f"<h2>Images</h2>{color_scale()}<div class=filters>{''.join(buttons)}</div>"

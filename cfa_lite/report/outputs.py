@@ -1,4 +1,4 @@
-"""What a scoring run leaves on disk besides its rows: one map, mask or overlay a picture, and text files."""
+"""What a scoring run leaves on disk besides its rows: one map, mask or overlay an image, and text files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 
 from .. import atomic
 from ..errors import OutputError
-from ..features.images import PictureFile
-from ..results import ScoreResult
+from ..features.images import ImageFile
+from ..results import Inspection
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -36,7 +36,7 @@ def write_image(image: Image.Image, path: Path, below: Path | None = None) -> No
     """Write a PNG or TIFF, by the ending of `path`, whole or not at all.
 
     Folders are made as needed; if `below` is given, only those in it. Were one that was deleted while a run goes on
-    made again, pictures whose rows are there would be missing without a word.
+    made again, images whose rows are there would be missing without a word.
 
     Raises
     ------
@@ -67,21 +67,21 @@ def write_text(text: str, path: str | os.PathLike) -> None:
         file.write(text.encode())
 
 
-def write_map(result: ScoreResult, path: Path, below: Path | None = None) -> None:
-    """Write a picture's map at the picture's own size: 32-bit float TIFF, 1.0 is the limit."""
+def write_map(result: Inspection, path: Path, below: Path | None = None) -> None:
+    """Write an image's map at the image's own size: 32-bit float TIFF, 1.0 is the limit."""
     write_image(Image.fromarray(result.full_map()), path, below)
 
 
-def write_mask(result: ScoreResult, path: Path, below: Path | None = None) -> None:
-    """Write where a picture's regions are, at the picture's own size: 8-bit PNG, 255 inside and 0 outside."""
-    h, w = result.picture_size_px
+def write_mask(result: Inspection, path: Path, below: Path | None = None) -> None:
+    """Write where an image's regions are, at the image's own size: 8-bit PNG, 255 inside and 0 outside."""
+    h, w = result.image_size_px
     write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path, below)
 
 
-def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
-    """Where each picture's outputs go, relative and without ending.
+def output_names(pictures: Sequence[ImageFile]) -> list[Path]:
+    """Where each image's outputs go, relative and without ending.
 
-    The same folders as in the input and the picture's name without its ending. Where two pictures
+    The same folders as in the input and the image's name without its ending. Where two images
     would meet (also where upper and lower case are one), all of them keep their endings; those that
     still meet get the name of the folder they were found in before them, and then a number.
     """
@@ -101,7 +101,7 @@ def output_names(pictures: Sequence[PictureFile]) -> list[Path]:
     return names
 
 
-def _input_name(picture: PictureFile) -> str:
+def _input_name(picture: ImageFile) -> str:
     """Name of the folder that was given, or that the file given lies in."""
     path = picture.path if picture.path.is_absolute() else picture.path.absolute()
     return path.parents[len(picture.relative.parts) - 1].name

@@ -1,4 +1,4 @@
-"""Pictures for people: the picture beside itself with its score map over it, a scale and the score."""
+"""Images for people: the image beside itself with its score map over it, a scale and the score."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from ..features.images import ImageLike, read
-from ..results import ScoreResult
+from ..results import Inspection
 
-SCALE_TOP = 2.0  # of every overlay of every picture: 1.0 is the limit, more than 2.0 looks like 2.0
-_FAINT_FROM = 0.5  # below, the picture is left as it is
+SCALE_TOP = 2.0  # of every overlay of every image: 1.0 is the limit, more than 2.0 looks like 2.0
+_FAINT_FROM = 0.5  # below, the image is left as it is
 _LONG_SIDE_PX = 320, 900  # panels are brought between these
 _MARGIN, _HEADER, _BAR = 12, 44, 74
 
@@ -34,20 +34,20 @@ def colour(values: np.ndarray) -> np.ndarray:
     return np.round(_STOPS[low] * (1 - part) + _STOPS[low + 1] * part).astype(np.uint8)
 
 
-def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
-    """The picture, and beside or below it the picture in grey with the map over it and the limit's outline.
+def overlay(image: ImageLike, result: Inspection) -> Image.Image:
+    """The image, and beside or below it the image in grey with the map over it and the limit's outline.
 
     Parameters
     ----------
     image : path, PIL image or ndarray
-        The picture that `result` is of.
-    result : ScoreResult
+        The image that `result` is of.
+    result : Inspection
         With a map.
 
     Returns
     -------
     PIL.Image.Image
-        RGB. The colours mean the same for every picture: see the scale at its right.
+        RGB. The colours mean the same for every image: see the scale at its right.
     """
     picture = as_rgb(image, result)
     low, high = _LONG_SIDE_PX
@@ -68,14 +68,14 @@ def overlay(image: ImageLike, result: ScoreResult) -> Image.Image:
     return canvas
 
 
-def as_rgb(image: ImageLike, result: ScoreResult) -> Image.Image:
-    """The picture that `result` is of as 8-bit RGB, to be looked at."""
+def as_rgb(image: ImageLike, result: Inspection) -> Image.Image:
+    """The image that `result` is of as 8-bit RGB, to be looked at."""
     bands = read(image, result.path, result.value_range)
     return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
 
 
-def heat(picture: Image.Image, result: ScoreResult) -> Image.Image:
-    """An RGB picture, of any size, in grey with the map of `result` over it and an outline around each region."""
+def heat(picture: Image.Image, result: Inspection) -> Image.Image:
+    """An RGB image, of any size, in grey with the map of `result` over it and an outline around each region."""
     values = result.map_at(*picture.size)
     grey = np.asarray(picture.convert("L").convert("RGB"), np.float32)
     weight = np.clip((values - _FAINT_FROM) / (1 - _FAINT_FROM), 0, 1)[..., None] * 0.7
@@ -89,7 +89,7 @@ def heat(picture: Image.Image, result: ScoreResult) -> Image.Image:
     return blended
 
 
-def _draw_header(canvas: Image.Image, result: ScoreResult) -> None:
+def _draw_header(canvas: Image.Image, result: Inspection) -> None:
     draw = ImageDraw.Draw(canvas)
     width = 52 if len(result.verdict) == 2 else 86
     draw.rounded_rectangle((_MARGIN, 9, _MARGIN + width, 35), 5, fill=TAG[result.verdict])

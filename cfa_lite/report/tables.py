@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import atomic
 from ..errors import OutputError
-from ..results import FIELDS, ScoreResult
+from ..results import FIELDS, Inspection
 from .outputs import writing
 
 FORMATS = ("csv", "jsonl")
@@ -41,7 +41,7 @@ def header(fmt: str) -> str:
     return _csv_line(FIELDS) if fmt == "csv" else ""
 
 
-def row(result: ScoreResult, fmt: str) -> str:
+def row(result: Inspection, fmt: str) -> str:
     """One result as one line of format `fmt`; what is not a number is left empty (CSV) or null (JSON).
 
     JSON lines have a field more: the regions.
@@ -63,7 +63,7 @@ _ERRORS = "surrogateescape"  # a file name that this locale cannot read is writt
 
 
 def key(path: str) -> bytes:
-    """What tells whether two rows are of one picture, whatever the locale of the runs."""
+    """What tells whether two rows are of one image, whatever the locale of the runs."""
     return path.encode("utf-8", _ERRORS)
 
 
@@ -94,7 +94,7 @@ class Rows:
                 self._file.write(header(fmt))
             self._has_links = self._n_links() > 0  # some file systems know of none
 
-    def write(self, result: ScoreResult) -> None:
+    def write(self, result: Inspection) -> None:
         """Write one result."""
         with writing(self.path):
             self._file.write(row(result, self.fmt))
@@ -113,9 +113,9 @@ class Rows:
 
 
 def take_up(path: Path, fmt: str, threshold: float) -> dict[bytes, str]:
-    """Make a file of rows ready to be appended to, and tell what it holds: `key` of each picture -> its verdict.
+    """Make a file of rows ready to be appended to, and tell what it holds: `key` of each image -> its verdict.
 
-    What stays, byte for byte, is every whole row of a picture that could be read; rows of errors, whose reason may be
+    What stays, byte for byte, is every whole row of an image that could be read; rows of errors, whose reason may be
     gone, and an unfinished last row are taken out. A file that is missing or empty is a fresh start.
 
     Raises

@@ -11,7 +11,7 @@ from ..parameters import PaperSettings
 
 VISIBLE_PX = 4  # of the working size: a patch of the finest level; a defect of fewer may not be seen
 LITTLE_RANGE = 1 / 16
-MANY_SIZES = 2  # times the area, beyond which pictures of one product are said to differ in size
+MANY_SIZES = 2  # times the area, beyond which images of one product are said to differ in size
 
 _PAPER_ONLY = tuple(field.name for field in fields(PaperSettings))
 _TOLD_ELSEWHERE = (
@@ -31,10 +31,10 @@ def told(facts: dict[str, Any]) -> dict[str, str]:
     lines = {
         "recipe": params["recipe"],
         "backbone": f"{params['backbone']} (sha256 {facts['backbone_sha256'][:16]}...)",
-        "good pictures": f"{made['n_images']} used, {made['n_skipped']} left out",
+        "good images": f"{made['n_images']} used, {made['n_skipped']} left out",
         "their size": " to ".join(dict.fromkeys(sizes)) + " px",
-        "worked at": f"{w}x{h} px{half} ({facts['scale']:.3g} of the picture's scale)",
-        "smallest seen": f"a defect of about {_smallest_seen(facts):.0f} px of the picture across",
+        "worked at": f"{w}x{h} px{half} ({facts['scale']:.3g} of the image's scale)",
+        "smallest seen": f"a defect of about {_smallest_seen(facts):.0f} px of the image across",
     }
     if facts["value_range"] is not None:
         lines["values"] = "{:g} is black, {:g} is white".format(*facts["value_range"])
@@ -45,14 +45,14 @@ def told(facts: dict[str, Any]) -> dict[str, str]:
         "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in hidden),
         "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     }
-    if made.get("atypical"):
-        lines["not learnt"] = _listed(made["atypical"], limit)
+    if made.get("outliers"):
+        lines["not learnt"] = _listed(made["outliers"], limit)
     for i, earlier in enumerate(facts["history"], 1):
         lines[f"before, {i}"] = f"limit {earlier['threshold']:.4g} of the raw score, {_origin(earlier)}"
     for move in made.get("moves", []):
         what = "trained" if move["kept"] else "left at its start"
         lines[f"level 1/{move['divisor']} {move['output']}"] = (
-            f"{what}: made-up defects {move['gain']:+.3f} (error {move['gain_error']:.3f}) powers of ten rarer after"
+            f"{what}: synthetic defects {move['gain']:+.3f} (error {move['gain_error']:.3f}) powers of ten rarer after"
             f" training, drift {move['drift']:.3f}, loss {move['first_loss']:.3g} to {move['last_loss']:.3g}"
         )
     for row in made.get("epochs", []):
@@ -75,25 +75,25 @@ def limits_told(facts: dict[str, Any]) -> dict[str, str]:
     if params["min_area"]:
         lines["regions"] = _smallest(params["min_area"], params["mm_per_pixel"])
     if facts["area_share"] is not None:
-        lines["mask"] = f"{params['mask']}, {facts['area_share']:.0%} of the picture counts"
+        lines["mask"] = f"{params['mask']}, {facts['area_share']:.0%} of the image counts"
     return lines
 
 
-def _listed(pictures: Sequence[dict[str, Any]], limit: float) -> str:
-    """Names of good pictures with their scores."""
-    return ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in pictures)
+def _listed(images: Sequence[dict[str, Any]], limit: float) -> str:
+    """Names of good images with their scores."""
+    return ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in images)
 
 
 def _promise(rate: float) -> str:
-    return f"At most {rate:.2%} of good pictures like these are above"
+    return f"At most {rate:.2%} of good images like these are above"
 
 
 def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
-    groups = "" if limits["n_groups"] == limits["n_pictures"] else f" in {limits['n_groups']} independent groups"
-    pictures = f"{limits['n_pictures']} good pictures{groups}"
-    how = {"fit": f"{pictures}, each held back once", "calibrate": f"{pictures} after fitting"}
-    return how.get(limits["source"], f"set by hand, judged by {pictures}") + margin
+    groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
+    images = f"{limits['n_pictures']} good images{groups}"
+    how = {"fit": f"{images}, each held out once", "calibrate": f"{images} after fitting"}
+    return how.get(limits["source"], f"set by hand, judged by {images}") + margin
 
 
 def _smallest(min_area: float, mm_per_pixel: float | None) -> str:
@@ -115,22 +115,22 @@ def remarks(facts: dict[str, Any]) -> list[str]:
                 f"with {_counted(limits)} the smallest rate that can be promised is {promised:.2%}, not {asked:.2%}"
                 f" ({what}): {math.ceil(1 / asked - 1)} would do"
             )
-    if limits["n_groups"] < limits["n_pictures"]:
+    if limits["n_groups"] < limits["n_images"]:
         found.append(
-            f"{limits['n_pictures']} good pictures are {limits['n_groups']} independent groups: near-duplicates, and what"
+            f"{limits['n_pictures']} good images are {limits['n_groups']} independent groups: near-duplicates, and what"
             " --group-by joins, count as one"
         )
-    found += _of_pictures(facts)
-    for picture in made.get("atypical", []):
+    found += _of_images(facts)
+    for image in made.get("outliers", []):
         effect = {
-            "count": "It counts for the limits: if it is no good part, take it out or fit with --atypical drop; if it"
-            " is, --atypical keep learns from it.",
+            "count": "It counts for the limits: if it is no good part, take it out or fit with --outliers drop; if it"
+            " is, --outliers keep learns from it.",
             "drop": "It was dropped.",
-        }[facts["params"]["atypical"]]
-        score = picture["raw_score"] / limits["threshold"]
-        found.append(f"not learnt from, unlike the other good pictures: {picture['name']}, score {score:.2f}. {effect}")
+        }[facts["params"]["outliers"]]
+        score = image["raw_score"] / limits["threshold"]
+        found.append(f"not learnt from, unlike the other good images: {image['name']}, score {score:.2f}. {effect}")
     highest = _listed(made["most_unlike"][:3], limits["threshold"])
-    found.append(f"most unlike the other good pictures: {highest} (1 is the limit)")
+    found.append(f"most unlike the other good images: {highest} (1 is the limit)")
     if facts["params"]["min_area"]:
         found.append(f"regions {_smallest(facts['params']['min_area'], facts['params']['mm_per_pixel'])}")
     return found
@@ -140,25 +140,25 @@ def _smallest_seen(facts: dict[str, Any]) -> float:
     return max(1.0, VISIBLE_PX / facts["scale"])
 
 
-def _of_pictures(facts: dict[str, Any]) -> list[str]:
-    """Remarks on what the good pictures are."""
+def _of_images(facts: dict[str, Any]) -> list[str]:
+    """Remarks on what the good images are."""
     made, found = facts["training"], []
     (low_h, low_w), (high_h, high_w) = made["smallest_px"], made["largest_px"]
     if high_h * high_w > MANY_SIZES * low_h * low_w:
         found.append(
-            f"the pictures' areas differ {high_h * high_w / (low_h * low_w):.1f} times ({low_w}x{low_h} to"
+            f"the images' areas differ {high_h * high_w / (low_h * low_w):.1f} times ({low_w}x{low_h} to"
             f" {high_w}x{high_h} px): all are worked at one scale, as one camera sees them. If theirs differ, bring them to"
             " one size first"
         )
     if facts["value_range"] is None and made["looks"]["highest"] < 255 * LITTLE_RANGE:
         found.append(
-            f"the pictures use {made['looks']['highest'] / 255:.1%} of the range of values: --range auto, or --range"
+            f"the images use {made['looks']['highest'] / 255:.1%} of the range of values: --range auto, or --range"
             " LOW,HIGH, makes use of all of it"
         )
     return found
 
 
 def _counted(limits: dict[str, Any]) -> str:
-    if limits["n_groups"] == limits["n_pictures"]:
-        return f"{limits['n_pictures']} pictures"
-    return f"{limits['n_groups']} independent pictures"
+    if limits["n_groups"] == limits["n_images"]:
+        return f"{limits['n_pictures']} images"
+    return f"{limits['n_groups']} independent images"

@@ -68,7 +68,7 @@ def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
     area = arrays.pop("area", None)
     good_scores, good_groups = arrays.pop("good_scores"), arrays.pop("good_groups")
     if good_scores.ndim != 1 or not len(good_scores) or good_scores.shape != good_groups.shape:
-        raise ValueError(f"the good pictures' scores have shapes {good_scores.shape}, {good_groups.shape}")
+        raise ValueError(f"the good images' scores have shapes {good_scores.shape}, {good_groups.shape}")
     keys = [level.key for level in levels]
     n_outputs = min(max((key.output for key in keys), default=-1) + 1, len(keys))  # a huge one is not listed
     wanted = scorer.level_keys(n_outputs)
@@ -113,7 +113,7 @@ def _limits(entry: dict[str, Any]) -> Limits:
     found = Limits(**entry)
     for name in ("threshold", "unsure_threshold", "promised_rate", "promised_unsure_rate"):
         _positive(getattr(found, name), name)
-    for name in ("false_alarm_rate", "unsure_rate", "margin", "n_pictures", "n_groups"):
+    for name in ("false_alarm_rate", "unsure_rate", "margin", "n_images", "n_groups"):
         if not np.isfinite(float(getattr(found, name))):
             raise ValueError(f"{name} is {getattr(found, name)!r}")
     if found.unsure_threshold > found.threshold:

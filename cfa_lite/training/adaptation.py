@@ -42,7 +42,7 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
     ----------
     start : Level
     patches : ndarray (n, c) float32
-        Patch features of good pictures, those that the bank was made of.
+        Patch features of good images, those that the bank was made of.
     rng : numpy.random.Generator
 
     Notes
@@ -95,7 +95,7 @@ def _moved(change: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarra
 
 
 def defective_patches(mask: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """Which patches (h*w,) of a level's grid a made-up defect's mask covers; at least one."""
+    """Which patches (h*w,) of a level's grid a synthetic defect's mask covers; at least one."""
     share = resampling.cell_means(mask, grid).ravel()
     return share >= min(_DEFECT_SHARE, float(share.max()))
 
@@ -108,7 +108,7 @@ def rareness(peaks: np.ndarray, good: np.ndarray) -> np.ndarray:
     peaks : ndarray (n,)
         Distances.
     good : ndarray
-        Distances of patches of held-back good pictures, sorted.
+        Distances of patches of held-out good images, sorted.
     """
     above = len(good) - np.searchsorted(good, peaks.astype(good.dtype), "left")
     return -np.log10((above + 1) / (len(good) + 1))

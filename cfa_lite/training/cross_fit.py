@@ -1,4 +1,4 @@
-"""Levels fitted on all good pictures and on all but each fold, so that every picture is scored by what has not seen it."""
+"""Levels fitted on all good images and on all but each fold, so that every image is scored by what has not seen it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import threads
-from ..features.mask import Area
+from ..features.mask import InspectionMask
 from ..features.patches import sample_positions
 from ..fitted import Level, LevelKey
 from ..inference import scorer
@@ -19,24 +19,24 @@ from .training_set import Progress
 
 N_PATCHES = 65536  # learnt from at each level
 MIN_PATCHES_PER_CENTER = 4
-FOLD_STEP = 2  # without a fold every other patch is learnt from: held-back scores hardly feel it (DESIGN.md)
+FOLD_STEP = 2  # without a fold every other patch is learnt from: held-out scores hardly feel it (DESIGN.md)
 
 # One stream of chance for each purpose, so that a change to one does not move the others.
 _POSITIONS, _FOLDS, _CENTERS, _TRAINING = range(4)
 
 Fitted = dict[tuple[LevelKey, int], Level]  # by level and the fold left out, -1 for none
-Distances = list[dict[LevelKey, np.ndarray]]  # of each held-back picture
+Distances = list[dict[LevelKey, np.ndarray]]  # of each held-out image
 
 
 class CrossFit:
-    """Good pictures' maps in folds.
+    """Good images' maps in folds.
 
     Parameters
     ----------
-    maps : list of FeatureMaps, one a picture
+    maps : list of FeatureMaps, one an image
     groups : ndarray (n,) of int
-        Pictures of one group are held back together.
-    area : Area or None
+        Images of one group are held out together.
+    area : InspectionMask or None
         What counts.
     seed, n_threads : int
     progress : callable (phase, done, total)
@@ -46,7 +46,7 @@ class CrossFit:
         self,
         maps: list[FeatureMaps],
         groups: np.ndarray,
-        area: Area | None,
+        area: InspectionMask | None,
         seed: int,
         n_threads: int,
         progress: Progress,
@@ -81,8 +81,8 @@ class CrossFit:
 
         return dict(self._told("training", list(fitted), one))
 
-    def held_back(self, keys: Sequence[LevelKey], fitted: Fitted) -> Distances:
-        """Distance maps of each picture by levels that have not seen it."""
+    def held_out(self, keys: Sequence[LevelKey], fitted: Fitted) -> Distances:
+        """Distance maps of each image by levels that have not seen it."""
 
         def one(i: int) -> dict[LevelKey, np.ndarray]:
             maps, fold = self.maps[i], self.fold_of[i]
@@ -116,9 +116,9 @@ class CrossFit:
 
 
 def sample(
-    maps: list[FeatureMaps], keys: Sequence[LevelKey], area: Area | None, seed: int, n_threads: int
+    maps: list[FeatureMaps], keys: Sequence[LevelKey], area: InspectionMask | None, seed: int, n_threads: int
 ) -> dict[LevelKey, tuple[np.ndarray, np.ndarray]]:
-    """Patch features (n, c) to learn from at each level, and the picture (n,) that each is of.
+    """Patch features (n, c) to learn from at each level, and the image (n,) that each is of.
 
     A level with and one without pooling see the same positions.
     """

@@ -1,4 +1,4 @@
-"""Learning a product: feature maps of good pictures -> fitted levels, and the scores that good pictures get."""
+"""Learning a product: feature maps of good images -> fitted levels, and the scores that good images get."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import threads
 from ..errors import ImageError
-from ..fitted import Finish, Fit, HeldBack, Learnt, Level
+from ..fitted import Finish, Fit, HeldOut, Learnt, Level
 from ..inference import scorer
 from ..inference.scorer import FeatureMaps
 from ..method import anomaly_map, limits
@@ -18,14 +18,14 @@ from ..parameters import SIZE
 from . import adaptation, near_duplicates
 from .cross_fit import CrossFit, Distances, Fitted
 from .held_out import Finishing
-from .training_set import N_UNLIKE, GoodPictures, Progress, provenance
+from .training_set import N_UNLIKE, Progress, TrainingSet, provenance
 
 WORKING_AREA_PX = SIZE**2
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a good picture: its maps, and those of it with made-up defects, each with their mask."""
+    """What is kept of a good image: its maps, and those of it with synthetic defects, each with their mask."""
 
     maps: FeatureMaps
     painted: list[tuple[FeatureMaps, np.ndarray]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Seen:
 class Ingredients:
     """What recipe `adapted` does beyond `none`; benchmarks/ablation.py turns each off."""
 
-    without_atypical: bool = True
+    without_outliers: bool = True
     trained: bool = True
     spread_weights: bool = True
     position_mean: bool = True
@@ -47,17 +47,17 @@ NO_ADAPTATION = Ingredients(False, False, False, False, anomaly_map.SMOOTHING_SH
 
 @dataclass(frozen=True)
 class Promise:
-    """What the limits are to promise, and which pictures vouch for it: arguments of `CFA`."""
+    """What the limits are to promise, and which images vouch for it: arguments of `CFA`."""
 
     false_alarm_rate: float = 0.01
     unsure_rate: float = 0.05
     margin: float = 0.0
     group_by: str | None = None
-    count_atypical: bool = True
+    count_outliers: bool = True
 
 
 def learn(
-    good: GoodPictures[Seen],
+    good: TrainingSet[Seen],
     backbone_sha256: str,
     *,
     n_centers: int,
@@ -69,16 +69,16 @@ def learn(
     n_threads: int,
     progress: Progress,
 ) -> Fit:
-    """Fit every level on all pictures, and on all but each fold to score that fold.
+    """Fit every level on all images, and on all but each fold to score that fold.
 
-    Descriptor and bank are both learnt anew for each fold, so no good picture is scored by anything that has
+    Descriptor and bank are both learnt anew for each fold, so no good image is scored by anything that has
     seen it; what is shared is two numbers a level (mean and spread of its distances) and which levels moved.
-    Pooled levels come first: they make the scores that tell which pictures are far out.
+    Pooled levels come first: they make the scores that tell which images are far out.
 
     Raises
     ------
     ImageError
-        If the pictures do not differ.
+        If the images do not differ.
     """
     finishing = Finishing(background, ingredients.map_smoothing, ingredients.position_mean, n_threads, progress)
     every = good
@@ -87,31 +87,33 @@ def learn(
     groups_of_all = groups
     out = np.zeros(len(good.kept), bool)
     cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
-    if ingredients.without_atypical:
-        out = limits.far_out(finishing.scores(good, distances, _weighted(cross, fitted, distances, ingredients))[1])
+    if ingredients.without_outliers:
+        out = limits.find_outliers(
+            finishing.scores(good, distances, _weighted(cross, fitted, distances, ingredients))[1]
+        )
         if out.any():
             good, groups = good.only(~out), groups[~out]
             cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
     moves: list[dict[str, Any]] = []
     if ingredients.trained:
-        # Training helps the picture's score and costs the map a little: unpooled levels stay as they start.
+        # Training helps the image's score and costs the map a little: unpooled levels stay as they start.
         moves = _keep_what_helps(good.kept, cross, fitted, distances, n_threads)
     unpooled = [key for key in cross.keys if not key.pooled]
     fitted |= cross.start(unpooled, n_centers, shrinkage)
-    for pooled, others in zip(distances, cross.held_back(unpooled, fitted)):
+    for pooled, others in zip(distances, cross.held_out(unpooled, fitted)):
         pooled |= others
     levels = _weighted(cross, fitted, distances, ingredients)
     finish, scores = finishing.scores(good, distances, levels)
     finish = replace(finish, map_unit=float(finishing.peaks(good, distances, levels, finish).mean() / scores.mean()))
     left_out = _left_out(every.only(out), levels, finish, background)
     unlike = left_out + [
-        finishing.held_back(good, distances, levels, finish, float(scores[i]), i)
+        finishing.held_out(good, distances, levels, finish, float(scores[i]), i)
         for i in np.argsort(-scores, kind="stable")[:N_UNLIKE]
     ]
     training = provenance(good, scores) | {"moves": moves}
-    training["atypical"] = [{"name": os.path.basename(h.name), "raw_score": float(h.raw_map.max())} for h in left_out]
-    if promise.count_atypical and left_out:
-        # They are not learnt from; but what is promised is promised of all good pictures.
+    training["outliers"] = [{"name": os.path.basename(h.name), "raw_score": float(h.raw_map.max())} for h in left_out]
+    if promise.count_outliers and left_out:
+        # They are not learnt from; but what is promised is promised of all good images.
         scores = np.concatenate([scores, [float(h.raw_map.max()) for h in left_out]])
         groups = np.concatenate([groups, groups_of_all[out]])
     learnt = Learnt(
@@ -131,20 +133,20 @@ def learn(
     return Fit(learnt, unlike, every.skipped)
 
 
-def _left_out(out: GoodPictures[Seen], levels: list[Level], finish: Finish, background: float) -> list[HeldBack]:
-    """Pictures that were left out, as seen by what was learnt without them, the highest score first."""
+def _left_out(out: TrainingSet[Seen], levels: list[Level], finish: Finish, background: float) -> list[HeldOut]:
+    """Images that were left out, as seen by what was learnt without them, the highest score first."""
     found = []
     for i, seen in enumerate(out.kept):
         size_px = out.working_sizes_px[i]
         distances = scorer.distance_maps(seen.maps, levels, out.area, size_px)
         distances = {key: scorer.neutral(distance) for key, distance in distances.items()}
         raw = scorer.combine(distances, levels, finish, background, size_px, out.area)
-        found.append(HeldBack(out.names[i], out.sizes_px[i], raw))
+        found.append(HeldOut(out.names[i], out.sizes_px[i], raw))
     return sorted(found, key=lambda one: -one.raw_map.max())
 
 
 def _start(
-    good: GoodPictures[Seen],
+    good: TrainingSet[Seen],
     groups: np.ndarray,
     n_centers: int,
     shrinkage: float,
@@ -152,15 +154,15 @@ def _start(
     n_threads: int,
     progress: Progress,
 ) -> tuple[CrossFit, Fitted, Distances]:
-    """Pooled levels as they start, with their held-back distances."""
+    """Pooled levels as they start, with their held-out distances."""
     cross = CrossFit([seen.maps for seen in good.kept], groups, good.area, seed, n_threads, progress)
     keys = [key for key in cross.keys if key.pooled]
     fitted = cross.start(keys, n_centers, shrinkage)
-    distances = cross.held_back(keys, fitted)
+    distances = cross.held_out(keys, fitted)
     if not all(any(d[key].any() for d in distances) for key in keys) or _all_alike(cross.maps):
         raise ImageError(
-            "The good pictures are all the same picture: how good parts vary cannot be learnt from them."
-            " Give different pictures of different good parts."
+            "The good images are all the same image: how good parts vary cannot be learnt from them."
+            " Give different images of different good parts."
         )
     return cross, fitted, distances
 
@@ -168,18 +170,18 @@ def _start(
 def _keep_what_helps(
     seen: list[Seen], cross: CrossFit, fitted: Fitted, distances: Distances, n_threads: int
 ) -> list[dict[str, Any]]:
-    """Train levels and put each in the place of its start where made-up defects say so; what was done, for `info`.
+    """Train levels and put each in the place of its start where synthetic defects say so; what was done, for `info`.
 
-    A made-up defect is on a picture that neither version has seen. It stands out by how few patches of held-back
-    good pictures are as far away as its farthest one.
+    A synthetic defect is on an image that neither version has seen. It stands out by how few patches of held-out
+    good images are as far away as its farthest one.
     """
     defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
-    if not defects:  # they were painted on pictures that could not be used: nothing can be checked
+    if not defects:  # they were painted on images that could not be used: nothing can be checked
         return []
     trained = cross.train(fitted)
     keys = list(dict.fromkeys(key for key, _ in trained))
     after = {task: result.level for task, result in trained.items()}
-    after_distances = cross.held_back(keys, after)
+    after_distances = cross.held_out(keys, after)
 
     def peaks(defect: tuple[int, FeatureMaps, np.ndarray]) -> list[list[float]]:
         i, maps, mask = defect
@@ -213,14 +215,14 @@ def _keep_what_helps(
 
 
 def _weighted(cross: CrossFit, fitted: Fitted, distances: Distances, ingredients: Ingredients) -> list[Level]:
-    """Levels of all pictures with the unit of their distances, and the pooled ones with their weight in the score."""
+    """Levels of all images with the unit of their distances, and the pooled ones with their weight in the score."""
     levels = [level for (_, fold), level in fitted.items() if fold == -1]
     means, spreads = {}, {}
     for level in levels:
         values = cross.values(distances, level.key)
         means[level.key] = float(values.mean(dtype=np.float64))
         spreads[level.key] = float(values.std(dtype=np.float64))
-    # Weights by mean / spread make each level's distances count in units of their spread on good pictures.
+    # Weights by mean / spread make each level's distances count in units of their spread on good images.
     raw = {
         key: means[key] / spreads[key] if ingredients.spread_weights and spreads[key] > 0 else 1.0
         for key in means

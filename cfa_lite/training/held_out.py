@@ -1,4 +1,4 @@
-"""What follows the distances of held-back good pictures: position means, scores, peaks and maps."""
+"""What follows the distances of held-out good images: position means, scores, peaks and maps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from .. import threads
 from ..features import images
-from ..fitted import Finish, HeldBack, Level
+from ..fitted import Finish, HeldOut, Level
 from ..inference import scorer
 from ..method import anomaly_map, resampling
 from .cross_fit import Distances
-from .training_set import GoodPictures, Progress
+from .training_set import Progress, TrainingSet
 
 
 @dataclass(frozen=True)
 class Finishing:
-    """What follows the distances of held-back pictures."""
+    """What follows the distances of held-out images."""
 
     background: float
     map_smoothing: float
@@ -27,10 +27,10 @@ class Finishing:
     n_threads: int
     progress: Progress
 
-    def scores(self, good: GoodPictures[Any], distances: Distances, levels: list[Level]) -> tuple[Finish, np.ndarray]:
-        """Position means, and the score (n,) of each picture, which uses those without its own part.
+    def scores(self, good: TrainingSet[Any], distances: Distances, levels: list[Level]) -> tuple[Finish, np.ndarray]:
+        """Position means, and the score (n,) of each image, which uses those without its own part.
 
-        Maps are made twice, since those of thousands of pictures would fill the memory.
+        Maps are made twice, since those of thousands of images would fill the memory.
         """
         plain = Finish(self.map_smoothing)
         sizes = good.working_sizes_px
@@ -51,8 +51,8 @@ class Finishing:
         finish = replace(plain, position_mean=anomaly_map.position_mean(total, len(cells)))
         return finish, self._each(score, len(sizes))
 
-    def peaks(self, good: GoodPictures[Any], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
-        """Maximum (n,) of the map that is shown of each picture, before it is brought to the score."""
+    def peaks(self, good: TrainingSet[Any], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
+        """Maximum (n,) of the map that is shown of each image, before it is brought to the score."""
         sizes = good.working_sizes_px
 
         def peak(i: int) -> float:
@@ -61,19 +61,19 @@ class Finishing:
 
         return self._each(peak, len(sizes))
 
-    def held_back(
+    def held_out(
         self,
-        good: GoodPictures[Any],
+        good: TrainingSet[Any],
         distances: Distances,
         levels: list[Level],
         finish: Finish,
         score: float,
         i: int,
-    ) -> HeldBack:
-        """One picture with its map."""
+    ) -> HeldOut:
+        """One image with its map."""
         size_px = good.working_sizes_px[i]
         raw = scorer.brought_map(distances[i], levels, finish, self.background, size_px, score, good.area)
-        return HeldBack(good.names[i], good.sizes_px[i], raw)
+        return HeldOut(good.names[i], good.sizes_px[i], raw)
 
     def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
         found = []

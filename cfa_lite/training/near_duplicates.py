@@ -1,4 +1,4 @@
-"""Good pictures that are near-duplicates, as the frames of a burst: they cannot vouch for one another."""
+"""Good images that are near-duplicates, as the frames of a burst: they cannot vouch for one another."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from ..features.feature_cache import Features
 
-ALIKE = 0.35  # of the median distance between two good pictures; DESIGN.md, near-duplicates
+ALIKE = 0.35  # of the median distance between two good images; DESIGN.md, near-duplicates
 
 
 def groups(maps: Sequence[Features], by_name: np.ndarray | None = None) -> np.ndarray:
-    """Group (n,) of each picture: those whose coarse feature maps are far nearer than two pictures usually are.
+    """Group (n,) of each image: those whose coarse feature maps are far nearer than two images usually are.
 
     Parameters
     ----------
     maps : sequence of Features (c, h, w)
-        The coarsest feature map of each picture. Pictures of different grids are never alike.
+        The coarsest feature map of each image. Images of different grids are never alike.
     by_name : ndarray (n,) of int, optional
         Groups that are known already; what they join stays joined.
     """
@@ -44,7 +44,7 @@ def groups(maps: Sequence[Features], by_name: np.ndarray | None = None) -> np.nd
 
 
 def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
-    """Group (n,) of each picture by what a regular expression finds in its file name.
+    """Group (n,) of each image by what a regular expression finds in its file name.
 
     What its first group matched counts, or all of it where it has none. A name without a match is on its own.
 
@@ -66,5 +66,5 @@ def groups_by_name(names: Sequence[str], pattern: str) -> np.ndarray:
 
 
 def find(maps: Sequence[Features], names: Sequence[str], pattern: str | None) -> np.ndarray:
-    """Group (n,) of each picture, by its file name if there is a pattern, and by what it shows. Raises as above."""
+    """Group (n,) of each image, by its file name if there is a pattern, and by what it shows. Raises as above."""
     return groups(maps, None if pattern is None else groups_by_name(names, pattern))

@@ -14,8 +14,8 @@ from ..features import mask as mask_
 from ..features.backbone import Backbone
 from ..features.feature_cache import FeatureStore
 from ..features.images import ImageLike, ValueRange
-from ..features.mask import Area
-from ..fitted import Fit, HeldBack, Learnt
+from ..features.mask import InspectionMask
+from ..fitted import Fit, HeldOut, Learnt
 from ..inference import scorer
 from ..inference.scorer import FeatureMaps
 from ..method import limits
@@ -23,22 +23,22 @@ from ..parameters import PaperSettings
 from ..published import training
 from . import fit, near_duplicates, synthetic_defects, training_set
 from .fit import Promise, Seen
-from .training_set import Framing, GoodPictures, Progress
+from .training_set import Framing, Progress, TrainingSet
 
-N_DEFECTS = 64  # made-up ones, over all good pictures
+N_DEFECTS = 64  # synthetic ones, over all good images
 _DEFECTS = 20  # stream of chance
-_WHOLE_AREAS = 4  # a picture of more times the usual area gets its made-up defects in a part of it
-PAPER_AREA_PX = 224 * 224  # published: every picture is resized to 224x224
+_WHOLE_AREAS = 4  # an image of more times the usual area gets its synthetic defects in a part of it
+PAPER_AREA_PX = 224 * 224  # published: every image is resized to 224x224
 
 
 @dataclass(frozen=True)
 class Sight:
-    """How pictures are looked at: the area they are brought to (None: full size), or the defect that must be seen;
+    """How images are looked at: the area they are brought to (None: full size), or the defect that must be seen;
     which part counts; and which values are black and white."""
 
     area_px: int | None = fit.WORKING_AREA_PX
     smallest_defect_px: float | None = None
-    area: Area | None = None
+    area: InspectionMask | None = None
     value_range: ValueRange | None = None
 
 
@@ -62,7 +62,7 @@ def learn(
     n_threads: int,
     progress: Progress,
 ) -> Fit:
-    """Fit `CFA` arguments `params` on pictures.
+    """Fit `CFA` arguments `params` on images.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def learn(
         unsure_rate=params["unsure_rate"],
         margin=params["limit_margin"],
         group_by=params["group_by"],
-        count_atypical=params["atypical"] == "count",
+        count_outliers=params["outliers"] == "count",
     )
     if params["recipe"] == "paper":
         pooled = read_for_paper(given, network, store, n_threads, progress, sight)
@@ -98,7 +98,7 @@ def _learn_levels(
 ) -> Fit:
     ingredients = fit.NO_ADAPTATION
     if params["recipe"] == "adapted":
-        ingredients = fit.Ingredients(without_atypical=params["atypical"] != "keep")
+        ingredients = fit.Ingredients(without_outliers=params["outliers"] != "keep")
     good = read(given, network, store, params["seed"], ingredients.trained, n_threads, progress, sight)
     return fit.learn(
         good,
@@ -123,8 +123,8 @@ def read(
     n_threads: int,
     progress: Progress,
     sight: Sight | None = None,
-) -> GoodPictures[Seen]:
-    """Feature maps of good pictures at their scale, and of about `N_DEFECTS` made-up defects painted on them."""
+) -> TrainingSet[Seen]:
+    """Feature maps of good images at their scale, and of about `N_DEFECTS` synthetic defects painted on them."""
     sight = sight or Sight()
     unit_px = scorer.unit_px(network)
 
@@ -149,7 +149,7 @@ def read(
 
 
 def _window(size_px: tuple[int, ...], unit_px: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Where a defect is painted: anywhere in a picture of usual size, in a part of that size of a larger one."""
+    """Where a defect is painted: anywhere in an image of usual size, in a part of that size of a larger one."""
     if size_px[0] * size_px[1] <= _WHOLE_AREAS * fit.WORKING_AREA_PX:
         return slice(0, size_px[0]), slice(0, size_px[1])
     side = int(fit.WORKING_AREA_PX**0.5) // unit_px * unit_px
@@ -169,8 +169,8 @@ def read_for_paper(
     n_threads: int,
     progress: Progress,
     sight: Sight | None = None,
-) -> GoodPictures[training.Kept]:
-    """Pooled maps of training pictures, all at one size of 224x224 pixels of area in the median picture's proportions."""
+) -> TrainingSet[training.Kept]:
+    """Pooled maps of training images, all at one size of 224x224 pixels of area in the median image's proportions."""
     sight = sight or Sight()
     return training_set.read(
         given,
@@ -187,7 +187,7 @@ def read_for_paper(
 def _learn_paper(
     params: Mapping[str, Any],
     promise: Promise,
-    good: GoodPictures[training.Kept],
+    good: TrainingSet[training.Kept],
     backbone_sha256: str,
     n_threads: int,
     progress: Progress,
@@ -204,7 +204,7 @@ def _learn_paper(
         n_threads=n_threads,
         progress=progress,
     )
-    scores = fit.held_back_scores.astype(np.float32)
+    scores = fit.held_out_scores.astype(np.float32)
     # Seconds stay out of what is saved: the same fit gives the same file.
     epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in fit.report]
     learnt = Learnt(
@@ -222,12 +222,12 @@ def _learn_paper(
         value_range=good.value_range,
     )
     highest = sorted(fit.highest_maps, key=lambda i: -scores[i])
-    unlike = [HeldBack(good.names[i], good.sizes_px[i], fit.highest_maps[i]) for i in highest]
+    unlike = [HeldOut(good.names[i], good.sizes_px[i], fit.highest_maps[i]) for i in highest]
     return Fit(learnt, unlike, good.skipped, fit.report)
 
 
 def pixels_of(learnt: Learnt, bands: list[Image.Image], network: Backbone) -> np.ndarray:
-    """Pixels (3, h, w) of a picture (bands of images.read) at the size it is worked at."""
+    """Pixels (3, h, w) of an image (bands of images.read) at the size it is worked at."""
     w, h = bands[0].size
     if learnt.paper is not None:
         height, width = learnt.training["working_px"]
@@ -237,7 +237,7 @@ def pixels_of(learnt: Learnt, bands: list[Image.Image], network: Backbone) -> np
 
 
 def raw_map(learnt: Learnt, background: float, pixels: np.ndarray, network: Backbone, n_threads: int) -> np.ndarray:
-    """Raw map (h, w) float32 of a picture's pixels by what was learnt; its maximum is the raw score."""
+    """Raw map (h, w) float32 of an image's pixels by what was learnt; its maximum is the raw score."""
     if learnt.paper is not None:
         size_px = pixels.shape[1:]
         return training.raw_map(training.pooled_maps(pixels, network, n_threads), learnt.paper, size_px, learnt.area)

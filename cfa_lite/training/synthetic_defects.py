@@ -1,4 +1,4 @@
-"""Made-up defects painted on good pictures: what a change to the descriptor is checked with, in place of labels.
+"""Synthetic defects painted on good images: what a change to the descriptor is checked with, in place of labels.
 
 No defect of a real product is known at fit time. These are of several kinds and drawn wide in size and
 strength, so that what helps on them is not one kind's accident; near the limit of visibility, since what is
@@ -15,7 +15,7 @@ from PIL import Image
 
 _RADIUS = (0.012, 0.12)  # of a defect, shares of the short side, log-uniform
 _MIN_RADIUS_PX = 1.5
-_CONTRAST = (0.5, 2.5)  # of spots, scratches and specks, in standard deviations of the picture, log-uniform
+_CONTRAST = (0.5, 2.5)  # of spots, scratches and specks, in standard deviations of the image, log-uniform
 _MASK_LEVEL = 0.3  # a pixel with at least so much of the defect counts as defective
 
 
@@ -25,7 +25,7 @@ def paint(pixels: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     pixels : ndarray (3, h, w) float32, 0 to 255
-        A good picture; not changed.
+        A good image; not changed.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def _radius(pixels: np.ndarray, rng: Generator) -> float:
 
 
 def _turned_grid(pixels: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along and across a random direction, from a random place in the picture."""
+    """Coordinates along and across a random direction, from a random place in the image."""
     h, w = pixels.shape[1:]
     angle, y, x = rng.uniform(0, np.pi), rng.uniform(0, h), rng.uniform(0, w)
     rows, columns = np.arange(h, dtype=np.float32)[:, None] - y, np.arange(w, dtype=np.float32) - x
@@ -87,7 +87,7 @@ def _specks(pixels: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def _swap(pixels: np.ndarray, rng: Generator) -> np.ndarray:
-    """Another part of the picture in this place, mirrored or turned upside down."""
+    """Another part of the image in this place, mirrored or turned upside down."""
     h, w = pixels.shape[1:]
     moved = np.roll(pixels, (rng.integers(h // 4, h - h // 4), rng.integers(w // 4, w - w // 4)), (1, 2))
     return moved[:, :: rng.choice([-1, 1]), :: rng.choice([-1, 1])]

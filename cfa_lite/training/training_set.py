@@ -1,4 +1,4 @@
-"""Good pictures of a product: read at one scale, kept as far as a recipe needs them, and where a model comes from."""
+"""Good images of a product: read at one scale, kept as far as a recipe needs them, and where a model comes from."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ..errors import ImageError
 from ..features import image_checks, images
 from ..features.image_checks import Look
 from ..features.images import ImageLike, ValueRange
-from ..features.mask import Area
+from ..features.mask import InspectionMask
 from ..features.runtime import onnxruntime
 from ..report.text import VISIBLE_PX
 
 Progress = Callable[[str, int, int], None]
 
-N_UNLIKE = 24  # good pictures with the highest scores whose maps are kept to be looked at
-N_NAMED = 5  # good pictures that are named as the most unlike the others
+N_UNLIKE = 24  # good images with the highest scores whose maps are kept to be looked at
+N_NAMED = 5  # good images that are named as the most unlike the others
 
-T = TypeVar("T")  # what is kept of a picture
+T = TypeVar("T")  # what is kept of an image
 
 
 @dataclass(frozen=True)
-class GoodPictures(Generic[T]):
-    """Training pictures as far as they could be used.
+class TrainingSet(Generic[T]):
+    """Training images as far as they could be used.
 
-    `kept`, `names`, `sizes_px` and `working_sizes_px` have one entry a picture used; `scale` is working pixels a
-    picture pixel; `skipped` holds name and message of each picture left out; `area` is what counts of each.
+    `kept`, `names`, `sizes_px` and `working_sizes_px` have one entry an image used; `scale` is working pixels a
+    image pixel; `skipped` holds name and message of each image left out; `area` is what counts of each.
     """
 
     kept: list[T]
@@ -44,10 +44,10 @@ class GoodPictures(Generic[T]):
     scale: float
     skipped: list[tuple[str, str]]
     looks: list[Look]
-    area: Area | None = None
+    area: InspectionMask | None = None
     value_range: ValueRange | None = None
 
-    def only(self, which: np.ndarray) -> GoodPictures[T]:
+    def only(self, which: np.ndarray) -> TrainingSet[T]:
         """Those for which `which` (n,) bool is true."""
         at = np.flatnonzero(which)
         return replace(
@@ -62,18 +62,18 @@ class GoodPictures(Generic[T]):
 
 @dataclass(frozen=True)
 class Framing:
-    """How a recipe sees pictures.
+    """How a recipe sees images.
 
     Attributes
     ----------
     area_px : int or None
-        Area that the median picture is brought to; None for full size.
+        InspectionMask that the median image is brought to; None for full size.
     unit_px : int
         Sides are multiples of it.
     one_size : bool
         Whether all get one size (published) or one scale.
     smallest_defect_px : float, optional
-        Pixels of the picture across; the scale is raised, to 1 at most, until a defect of that size has `VISIBLE_PX`.
+        Pixels of the image across; the scale is raised, to 1 at most, until a defect of that size has `VISIBLE_PX`.
     """
 
     area_px: int | None
@@ -82,7 +82,7 @@ class Framing:
     smallest_defect_px: float | None = None
 
     def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
-        """Working pixels a picture pixel, for pictures of these sizes."""
+        """Working pixels an image pixel, for images of these sizes."""
         if self.area_px is None:
             return 1.0
         scale = float(np.sqrt(self.area_px / np.median([h * w for h, w in sizes_px])))
@@ -96,20 +96,20 @@ def read(
     framing: Framing,
     extract: Callable[[int, np.ndarray], T],
     keep: Callable[[T], T],
-    area: Area | None,
+    area: InspectionMask | None,
     value_range: ValueRange | None,
     n_threads: int,
     progress: Progress,
-) -> GoodPictures[T]:
-    """Read all pictures at the one scale that brings their median area to `framing.area_px`.
+) -> TrainingSet[T]:
+    """Read all images at the one scale that brings their median area to `framing.area_px`.
 
-    `extract` makes of a picture's place in `given` and its pixels (3, h, w) of the working size what is kept of it;
+    `extract` makes of an image's place in `given` and its pixels (3, h, w) of the working size what is kept of it;
     `keep` puts that where there is room.
 
     Raises
     ------
     ImageError
-        If fewer than 2 pictures can be used, or all are of another size than the mask.
+        If fewer than 2 images can be used, or all are of another size than the mask.
     """
     names = [images.name_of(image, i) for i, image in enumerate(given)]
     skipped: dict[int, str] = {}
@@ -155,7 +155,7 @@ def read(
             seen.append(found[1])
         progress("reading", done, len(sizes))
     _check_count(len(given), skipped)
-    return GoodPictures(
+    return TrainingSet(
         kept=list(kept.values()),
         names=[names[i] for i in kept],
         sizes_px=[sizes[i] for i in kept],
@@ -173,13 +173,13 @@ def _check_count(n_given: int, skipped: dict[int, str]) -> None:
     if n_usable < 2:
         reasons = "".join(f"\n  {message}" for message in list(skipped.values())[:3])
         raise ImageError(
-            f"{n_usable} of {n_given} pictures can be used; at least 2 good ones are needed, 20 or more are"
+            f"{n_usable} of {n_given} images can be used; at least 2 good ones are needed, 20 or more are"
             f" better.{reasons}"
         )
 
 
-def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
-    """What a model tells of its training pictures; JSON types only."""
+def provenance(good: TrainingSet, scores: np.ndarray) -> dict[str, Any]:
+    """What a model tells of its training images; JSON types only."""
     highest = np.argsort(-scores, kind="stable")[:N_NAMED]
     by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
     return {
@@ -191,7 +191,7 @@ def provenance(good: GoodPictures, scores: np.ndarray) -> dict[str, Any]:
         "width_px": [min(w for _, w in good.sizes_px), max(w for _, w in good.sizes_px)],
         "looks": image_checks.summarised(good.looks),
         "working_px": list(by_area[len(by_area) // 2][1]),
-        "held_back_scores": {
+        "held_out_scores": {
             "lowest": float(scores.min()),
             "median": float(np.median(scores)),
             "highest": float(scores.max()),
