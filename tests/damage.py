@@ -1,4 +1,4 @@
-"""Damaged files for tests/test_fuzz.py and benchmarks/fuzz.py: name and bytes of what a case makes of a whole file."""
+"""Damaged files for tests/test_fuzz.py and benchmarks/fuzz.py. Each function damages the bytes of an intact file."""
 
 import hashlib
 import io
@@ -12,13 +12,13 @@ from cfa_lite.storage import archive
 
 
 def of_archive(whole, rng):
-    """One damage of a .cfa file, chosen by `rng`."""
+    """Damage a .cfa file in a random way."""
     kind = ARCHIVE_KINDS[rng.integers(len(ARCHIVE_KINDS))]
     return kind.__name__, kind(whole, rng)
 
 
 def of_bytes(whole, rng):
-    """One damage that any file may suffer."""
+    """Damage any file in a random way."""
     kind = BYTE_KINDS[rng.integers(len(BYTE_KINDS))]
     return kind.__name__, kind(whole, rng)
 
@@ -57,7 +57,7 @@ BYTE_KINDS = (cut, flipped_bits, overwritten, inserted, deleted, noise)
 
 
 def _place(whole, rng):
-    """Heads and tails are where a format's fields are."""
+    """Return a random position. Start and end of the file are more likely, because they hold the fields of a format."""
     near = rng.integers(3)
     n = len(whole)
     return int(
@@ -90,7 +90,7 @@ def added_member(whole, rng):
 
 
 def duplicated_member(whole, rng):
-    """The same name twice: readers differ in which one they take."""
+    """Add a second member of the same name. Readers differ in which one they take."""
     file = io.BytesIO(whole)
     with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as out:
         warnings.simplefilter("ignore")
@@ -113,7 +113,7 @@ def _another(old, rng):
 
 
 def huge_shape(whole, rng):
-    """A header that declares far more than there is."""
+    """Declare far more values in a header than there are."""
     contents = _members(whole)
     name = rng.choice([name for name in contents if name.endswith(".npy")])
     shape = [(1 << 31, 1 << 31), (1 << 40,), (-1,), (0,)][rng.integers(4)]
@@ -130,7 +130,7 @@ def compressed(whole, rng):
 
 
 def bomb(whole, rng, name=None):
-    """A member (any if `name` is None) of 200 MB in 200 kB."""
+    """Compress a member of 200 MB (any if `name` is None) to 200 kB."""
     contents = _members(whole)
     name = name or str(rng.choice(list(contents)))
     file = io.BytesIO(_archive({other: data for other, data in contents.items() if other != name}))
@@ -145,7 +145,7 @@ ODD_VALUES = (
 
 
 def changed_json(whole, rng):
-    """Any value of model.json replaced."""
+    """Replace any value of model.json."""
     contents = _members(whole)
     meta = json.loads(contents["model.json"])
     holder, key = _any_value(meta, rng)
@@ -176,7 +176,7 @@ ARCHIVE_KINDS = (
 
 
 def forged(whole, rng):
-    """A value or an array replaced by somebody who makes every checksum anew."""
+    """Replace a value or an array, and update every checksum."""
     contents = _members(whole)
     meta = json.loads(contents["model.json"])
     if rng.integers(2):
@@ -221,26 +221,28 @@ def _npy(array):
 
 
 def images(rng):
-    """Whole image files by name, of every kind that the reader knows."""
+    """Return intact image files of every supported format, by name."""
     from PIL import Image
 
-    grey = Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8))
-    colour = Image.fromarray(rng.integers(0, 256, (40, 48, 3)).astype(np.uint8))
+    gray = Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8))
+    color = Image.fromarray(rng.integers(0, 256, (40, 48, 3)).astype(np.uint8))
     deep = Image.fromarray(rng.integers(0, 65536, (40, 48)).astype(np.uint16))
     big_endian = Image.frombytes("I;16B", (48, 40), rng.bytes(2 * 48 * 40))
     turned = Image.Exif()
     turned[0x0112] = 6
     found = {}
     for name, image, options in (
-        ("grey.png", grey, {}), ("deep.png", deep, {}), ("palette.png", colour.convert("P"), {}),
-        ("alpha.png", colour.convert("RGBA"), {}), ("turned.png", colour, {"exif": turned}),
-        ("moving.png", colour, {"save_all": True, "append_images": [colour.rotate(180)]}),
-        ("a.jpg", colour, {}), ("turned.jpg", colour, {"exif": turned}), ("cmyk.jpg", colour.convert("CMYK"), {}),
-        ("progressive.jpg", colour, {"progressive": True}), ("a.bmp", colour, {}), ("palette.bmp", colour.convert("P"), {}),
-        ("a.tiff", colour, {}), ("lzw.tiff", grey, {"compression": "tiff_lzw"}), ("deep.tiff", deep, {}),
-        ("bits.tiff", grey.convert("1"), {"compression": "group4"}), ("big_endian.tiff", big_endian, {}),
-        ("pages.tiff", grey, {"save_all": True, "append_images": [grey]}),
-        ("a.webp", colour, {}), ("lossless.webp", colour, {"lossless": True}), ("a.pgm", grey, {}), ("a.ppm", colour, {}),
+        ("gray.png", gray, {}), ("deep.png", deep, {}), ("palette.png", color.convert("P"), {}),
+        ("alpha.png", color.convert("RGBA"), {}), ("turned.png", color, {"exif": turned}),
+        ("moving.png", color, {"save_all": True, "append_images": [color.rotate(180)]}),
+        ("a.jpg", color, {}), ("turned.jpg", color, {"exif": turned}), ("cmyk.jpg", color.convert("CMYK"), {}),
+        ("progressive.jpg", color, {"progressive": True}), ("a.bmp", color, {}),
+        ("palette.bmp", color.convert("P"), {}),
+        ("a.tiff", color, {}), ("lzw.tiff", gray, {"compression": "tiff_lzw"}), ("deep.tiff", deep, {}),
+        ("bits.tiff", gray.convert("1"), {"compression": "group4"}), ("big_endian.tiff", big_endian, {}),
+        ("pages.tiff", gray, {"save_all": True, "append_images": [gray]}),
+        ("a.webp", color, {}), ("lossless.webp", color, {"lossless": True}), ("a.pgm", gray, {}),
+        ("a.ppm", color, {}),
     ):  # fmt: skip
         file = io.BytesIO()
         ending = name.rsplit(".", 1)[1].upper().replace("JPG", "JPEG").replace("PGM", "PPM")

@@ -1,4 +1,4 @@
-"""Damaged files: one clear error, or what was there. benchmarks/fuzz.py does the same 10,000 times."""
+"""A damaged file raises one clear error or is read unchanged. benchmarks/fuzz.py tests this 10,000 times."""
 
 import struct
 import time
@@ -21,16 +21,16 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     network = tiny_backbone.write(folder / "tiny.onnx")
     rng = np.random.default_rng(4)
-    pictures = [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(5)]
+    images = [rng.integers(0, 255, (60, 72, 3)).astype(np.uint8) for _ in range(5)]
     mask = np.ones((60, 72), bool)
     mask[:, :20] = False
-    model = CFA(recipe="none", backbone=network, n_centers=6, size=64, mask=mask, threads=1).fit(pictures)
+    model = CFA(recipe="whitened", backbone=network, n_centers=6, size=64, mask=mask, threads=1).fit(images)
     model.save(folder / "whole.cfa")
-    return folder, (folder / "whole.cfa").read_bytes(), pictures[0], model.inspect(pictures[0]).raw_score
+    return folder, (folder / "whole.cfa").read_bytes(), images[0], model.inspect(images[0]).raw_score
 
 
 def check_archive(data, path, image, score):
-    """Refused, or a model that scores as the original does; whether it was refused."""
+    """Check that a model is refused or scores as the original does. Return whether it was refused."""
     path.write_bytes(data)
     try:
         model = load(path, threads=1)
@@ -47,14 +47,14 @@ def test_300_damaged_models(tiny):
         check_archive(damage.of_archive(whole, np.random.default_rng(seed))[1], folder / "damaged.cfa", image, score)
         for seed in range(300)
     ]
-    assert 280 <= sum(refused) < 300  # a bit of an unused field changes nothing
+    assert 280 <= sum(refused) < 300  # a flipped bit of an unused field changes nothing
 
 
 def check_forged(data, path, image):
-    """Refused, or a model that answers: checksums keep nobody from writing legal nonsense."""
+    """Check that a model is refused or gives a result. A checksum does not protect against valid but wrong values."""
     path.write_bytes(data)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about values that no fit gives
+        warnings.simplefilter("ignore", RuntimeWarning)  # from NumPy, about values that no fit gives
         try:
             load(path, threads=1).inspect(image)
         except (ArchiveError, BackboneError):
@@ -75,7 +75,7 @@ def test_300_forged_models(tiny):
 
 
 @pytest.mark.parametrize("member", ["model.json", "0_mean.npy"])
-def test_a_bomb_is_refused_in_little_memory(tiny, member):
+def test_decompression_bomb_is_refused_in_little_memory(tiny, member):
     folder, whole, *_ = tiny
     (folder / "bomb.cfa").write_bytes(damage.bomb(whole, np.random.default_rng(0), member))
     tracemalloc.start()
@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_in_little_memory(tiny, member):
 
 
 def check_image(data, path):
-    """Refused by ImageError, or bands of sane size, without a warning and soon; whether it was refused."""
+    """Check that an image is refused by ImageError or read fast and without a warning. Return whether it is refused."""
     path.write_bytes(data)
     start = time.perf_counter()
     found = {}
@@ -102,7 +102,7 @@ def check_image(data, path):
     assert time.perf_counter() - start < 2
     if images.read not in found:
         return True
-    bands = found[images.read]
+    bands = found[images.read].bands
     w, h = bands[0].size
     assert len(bands) in (1, 3) and 0 < max(w, h) < 70_000
     assert found[images.size_of] == (h, w)
@@ -110,7 +110,7 @@ def check_image(data, path):
 
 
 def test_300_damaged_images(tmp_path):
-    whole = damage.pictures(np.random.default_rng(1))
+    whole = damage.images(np.random.default_rng(1))
     refused = []
     for seed in range(300):
         rng = np.random.default_rng(seed)

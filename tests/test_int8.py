@@ -38,20 +38,20 @@ def test_maps_have_the_shapes_of_the_manifest(int8, rng, h, w):
     assert {m.dtype for m in maps} == {np.dtype(np.float32)}
 
 
-def test_it_takes_less_than_a_third_of_the_room(lite0, int8):
+def test_int8_file_is_less_than_a_third_of_the_float_file(lite0, int8):
     assert int8.spec.path.stat().st_size < lite0.spec.path.stat().st_size / 3
 
 
 @pytest.mark.parametrize("kind", ["cloth", "noise", "dark", "discs"])
-def test_maps_are_near_those_of_float(lite0, int8, kind):
-    """.03 to .08 here, .11 to .18 with what onnxruntime.quantization makes."""
+def test_int8_maps_are_close_to_float_maps(lite0, int8, kind):
+    """The errors are 0.03 to 0.08. With the networks of onnxruntime.quantization they are 0.11 to 0.18."""
     for pixels in images_of(kind):
         for found, expected in zip(int8.maps(pixels), lite0.maps(pixels)):
             assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
 
 
-def test_no_channel_is_lost(lite0, int8):
-    """Channels correlate with float's one by one, and their means over an image do not drift."""
+def test_every_int8_channel_correlates_with_its_float_channel(lite0, int8):
+    """Each channel correlates with that of the float network, and its mean over an image does not drift."""
     for pixels in images_of("cloth"):
         for found, expected in zip(int8.maps(pixels), lite0.maps(pixels)):
             for q, f in zip(found, expected):
@@ -65,23 +65,23 @@ def test_maps_do_not_depend_on_threads(int8, rng):
         np.testing.assert_array_equal(one, two)
 
 
-def test_pixels_between_grey_levels_count(int8):
-    """The first layers are in float: half a grey level, which cameras of more than 8 bits tell, is not rounded off."""
+def test_pixels_between_gray_levels_are_not_rounded(int8):
+    """The first layers are float32, so half a gray level, which cameras of more than 8 bits resolve, has an effect."""
     flat = np.full((3, 64, 64), 100.0, np.float32)
     half = flat.copy()
     half[:, :, 32:] += 0.5
     assert any((a != b).any() for a, b in zip(int8.maps(flat), int8.maps(half)))
 
 
-def test_a_model_of_it_finds_a_spot_and_refuses_float(small_images, tmp_path):
+def test_int8_model_finds_a_spot_and_refuses_the_float_network(small_images, tmp_path):
     model = CFA(backbone="lite0-int8", n_centers=16, threads=1).fit(small_images)
-    spoilt = small_images[0].copy()
-    spoilt[24:40, 40:56] = 255 - spoilt[24:40, 40:56]
-    good, bad = model.inspect(small_images[0]), model.inspect(spoilt)
+    stained = small_images[0].copy()
+    stained[24:40, 40:56] = 255 - stained[24:40, 40:56]
+    good, bad = model.inspect(small_images[0]), model.inspect(stained)
     assert bad.score > 1.2 * good.score
-    peak = np.array(np.unravel_index(bad.map.argmax(), bad.map.shape)) / bad.map.shape * spoilt.shape[:2]
+    peak = np.array(np.unravel_index(bad.map.argmax(), bad.map.shape)) / bad.map.shape * stained.shape[:2]
     assert np.abs(peak - (32, 48)).max() < 16
     model.save(tmp_path / "part.cfa")
-    assert load(tmp_path / "part.cfa").inspect(spoilt).raw_score == bad.raw_score
+    assert load(tmp_path / "part.cfa").inspect(stained).raw_score == bad.raw_score
     with pytest.raises(BackboneError, match="fitted with"):
         load(tmp_path / "part.cfa", backbone="lite0")

@@ -72,6 +72,6 @@ def write_entry(path):
         "input": {"name": "pixels", "mean": [128, 128, 128], "std": [64, 64, 64]},
         "outputs": [{"name": "fine", "channels": 5, "stride": 4}, {"name": "coarse", "channels": 7, "stride": 12}],
         "source": "tests",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     path.with_suffix(".json").write_text(json.dumps(entry))

@@ -1,25 +1,38 @@
-"""Features of many images: in memory, and beyond a limit in a temporary file that is read when they are needed."""
+"""Feature cache: features of many images in memory and, above a limit, in a temporary file."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Filed:
-    """An array in a file; `numpy.asarray` reads it, each time anew. Mapped it would count as memory once it was seen."""
+    """An array in a file; `numpy.asarray` reads it again each time.
+
+    A memory map would count as used memory once it has been read.
+
+    Attributes
+    ----------
+    path : Path
+    offset : int
+        Position of the first byte in the file.
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
 
     path: Path
     offset: int
     shape: tuple[int, ...]
-    dtype: np.dtype
+    dtype: np.dtype[Any]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         count = int(np.prod(self.shape))
@@ -27,27 +40,22 @@ class Filed:
         return values if dtype is None else values.astype(dtype, copy=False)
 
 
-Features = np.ndarray | Filed
+Features = Union[np.ndarray, Filed]
 
 
 class FeatureStore:
-    """Keeps arrays for the length of a `with` block; what it gave back must not be used after.
+    """Keep arrays for the duration of a ``with`` block. The returned features must not be used after the block.
 
     Parameters
     ----------
-    max_mb : float
-        Arrays of up to so many megabytes (10^6 bytes) in all stay in memory.
-
-    Raises
-    ------
-    OSError
-        From `keep`, if the temporary file cannot be written.
+    max_mb : float, at least 0
+        Arrays of up to this size in total, in megabytes (10^6 bytes), stay in memory.
     """
 
     def __init__(self, max_mb: float):
-        self._left = max_mb * 1e6
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._end = 0
+        self._n_free_bytes = max_mb * 1e6
+        self._folder: Path | None = None
+        self._n_written_bytes = 0
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -56,23 +64,38 @@ class FeatureStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._folder is not None:
-            self._folder.cleanup()
+            self._remove_folder()
 
     def keep(self, features: Sequence[Features]) -> list[Features]:
-        """The same values, as they are or filed; they are of one image."""
+        """Store the features of one image.
+
+        Parameters
+        ----------
+        features : sequence of ndarray or Filed
+
+        Returns
+        -------
+        list of ndarray or Filed
+            The same values, in memory or in the temporary file.
+
+        Raises
+        ------
+        OSError
+            If the temporary file cannot be written.
+        """
         arrays = [np.asarray(one) for one in features]
-        n_bytes = sum(a.nbytes for a in arrays)
-        self._left -= n_bytes
-        if self._left >= 0:
+        self._n_free_bytes -= sum(a.nbytes for a in arrays)
+        if self._n_free_bytes >= 0:
             return list(arrays)
         if self._folder is None:
-            # On Windows a file that an unfinished error still holds open cannot be deleted at once.
-            self._folder = tempfile.TemporaryDirectory(prefix="cfa-lite-", ignore_cleanup_errors=True)
-        path = Path(self._folder.name, "features")
+            self._folder = Path(tempfile.mkdtemp(prefix="cfa-lite-"))
+            # Also runs at exit. Windows cannot delete a file that is still open in the traceback of an error.
+            self._remove_folder = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        path = self._folder / "features"
         filed: list[Features] = []
-        with open(path, "ab") as file:
+        with path.open("ab") as file:
             for array in arrays:
                 file.write(np.ascontiguousarray(array).data)
-                filed.append(Filed(path, self._end, array.shape, array.dtype))
-                self._end += array.nbytes
+                filed.append(Filed(path, self._n_written_bytes, array.shape, array.dtype))
+                self._n_written_bytes += array.nbytes
         return filed

@@ -1,4 +1,4 @@
-"""The part of the image that counts: what a mask ignores is neither learnt from, nor scored, nor felt beside it."""
+"""The inspection mask: ignored pixels are neither learned nor scored, and do not affect the others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Union
 
 import numpy as np
 from PIL import Image
@@ -13,126 +14,148 @@ from PIL import Image
 from ..errors import ImageError
 from ..method import resampling
 
-MaskLike = str | os.PathLike | Image.Image | np.ndarray
+MaskLike = Union[str, "os.PathLike[str]", Image.Image, np.ndarray]
 
-_WHOLE = 0.9999  # of a pixel's support must be inside, or what is ignored would be felt through resizing
-_PATCH_SHARE = 0.5  # a patch counts if so much of its cell does
+_MIN_INSIDE = 0.9999  # smallest inspected share of a resized pixel; a smaller one would mix in ignored pixels
+_MIN_PATCH_SHARE = 0.5  # smallest inspected share of a patch's cell
 
 
 class InspectionMask:
-    """Where a mask of the image's size is white.
+    """A mask that selects the pixels of an image to inspect.
 
     Parameters
     ----------
-    mask : ndarray (h, w) bool
+    white : ndarray of shape (h, w), bool
+        True for pixels that are inspected.
 
     Raises
     ------
     ImageError
-        If nothing is white.
+        If no pixel is white.
     """
 
-    def __init__(self, mask: np.ndarray):
-        if not mask.any():
+    def __init__(self, white: np.ndarray):
+        if not white.any():
             raise ImageError(
-                "the mask is black everywhere, so nothing would be looked at. White counts, black is ignored."
+                "The inspection mask is black everywhere, so nothing would be inspected. White pixels are inspected,"
+                " black pixels are ignored."
             )
-        self.mask = mask
-        # Images of a product have one size, so these are made once.
-        self._working = lru_cache(maxsize=4)(self._make_working)
-        self._patches = lru_cache(maxsize=32)(self._make_patches)
+        self.white = white
+        # All images of a product have one size, so these are computed once.
+        self._at_working_size = lru_cache(maxsize=4)(self._compute_working_size)
+        self._on_grid = lru_cache(maxsize=32)(self._compute_grid)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the mask alone: the caches belong to one process."""
+        return InspectionMask, (self.white,)
 
     @property
     def share(self) -> float:
-        """Share of the image that counts."""
-        return float(self.mask.mean())
+        """Share of the image that is inspected, from 0 to 1."""
+        return float(self.white.mean())
 
     def packed(self) -> np.ndarray:
-        """The mask in few bytes: uint8 (n,)."""
-        return np.frombuffer(zlib.compress(np.packbits(self.mask).tobytes(), 9), np.uint8)
+        """Compress the mask to an ndarray of shape (n,), uint8; `unpack` reverses it."""
+        return np.frombuffer(zlib.compress(np.packbits(self.white).tobytes(), 9), np.uint8)
 
     def inside(self, size_px: tuple[int, int]) -> np.ndarray:
-        """Pixels (h, w) bool of the working size that count."""
-        return self._working(size_px)[0]
+        """Return which pixels of a working size (h, w) are inspected: ndarray of shape (h, w), bool."""
+        return self._at_working_size(size_px)[0]
 
-    def patches(self, grid: tuple[int, ...]) -> np.ndarray:
-        """Patches (h*w,) bool of a level's grid that count; at least one."""
-        return self._patches(grid)
+    def patches(self, grid: tuple[int, int]) -> np.ndarray:
+        """Return which patches of a level's grid (h, w) are inspected: ndarray of shape (h*w,), bool; at least one."""
+        return self._on_grid(grid)
 
     def cover(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (3, h, w) with each ignored one like the nearest that counts.
+        """Replace each ignored pixel by the nearest inspected one.
 
-        So a score cannot depend on what is ignored, though a CNN sees far around each patch, and no edge is made
-        where there is none.
+        The score then does not depend on ignored pixels, although the receptive field of a CNN is larger than a patch.
+        The replacement creates no artificial edge.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (3, h, w), float32
+
+        Returns
+        -------
+        ndarray of shape (3, h, w), float32
         """
-        inside, nearest = self._working(pixels.shape[1:])
+        _, nearest = self._at_working_size((pixels.shape[1], pixels.shape[2]))
         return np.ascontiguousarray(pixels.reshape(3, -1)[:, nearest].reshape(pixels.shape))
 
-    def _make_working(self, size_px: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _compute_working_size(self, size_px: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         from scipy import ndimage
 
         h, w = size_px
-        share = Image.fromarray(self.mask.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR)
-        inside = np.asarray(share) > _WHOLE
+        share = Image.fromarray(self.white.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR)
+        inside = np.asarray(share) > _MIN_INSIDE
         if not inside.any():
-            raise ImageError("what the mask leaves is too thin to be seen at the working size. Leave more of it white.")
+            raise ImageError(
+                "The white part of the inspection mask is too thin to be seen at the working size. Make it wider."
+            )
         rows, columns = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
         return inside, (rows * w + columns).ravel()
 
-    def _make_patches(self, grid: tuple[int, int]) -> np.ndarray:
-        share = resampling.cell_means(self.mask, grid).ravel()
-        return share >= min(_PATCH_SHARE, float(share.max()))
+    def _compute_grid(self, grid: tuple[int, int]) -> np.ndarray:
+        share = resampling.cell_means(self.white, grid).ravel()
+        return share >= min(_MIN_PATCH_SHARE, float(share.max()))
 
     def check_size(self, size_px: tuple[int, int], name: str) -> None:
-        """Refuse an image of another size than the mask.
+        """Check that an image has the size of the mask.
 
         Raises
         ------
         ImageError
+            If it has another size.
         """
-        if size_px != self.mask.shape:
-            (h, w), (mask_h, mask_w) = size_px, self.mask.shape
+        if size_px != self.white.shape:
+            (h, w), (mask_h, mask_w) = size_px, self.white.shape
             raise ImageError(
-                f"{name} is {w}x{h} px, but the mask is {mask_w}x{mask_h} px. Make the mask on an image of this size,"
-                " or give images of the mask's size only."
+                f"{name} is {w}x{h} px, but the inspection mask is {mask_w}x{mask_h} px. Draw the mask on an image of"
+                " this size, or pass only images of the mask's size."
             )
 
 
-def unpacked(packed: np.ndarray, size_px: tuple[int, int]) -> InspectionMask:
-    """The area that `packed` was made of, of images (h, w).
+def unpack(packed: np.ndarray, size_px: tuple[int, int]) -> InspectionMask:
+    """Reverse `InspectionMask.packed` for images of a size (h, w).
 
     Raises
     ------
     ValueError, zlib.error, ImageError
-        If it is damaged.
+        If the bytes are damaged.
     """
     h, w = size_px
     n_bytes = -(-h * w // 8)
     data = zlib.decompressobj().decompress(packed.tobytes(), n_bytes + 1)
     if len(data) != n_bytes:
-        raise ValueError(f"the mask has {len(data)} bytes, not {n_bytes}")
+        raise ValueError(f"the inspection mask has {len(data)} bytes instead of {n_bytes}")
     return InspectionMask(np.unpackbits(np.frombuffer(data, np.uint8), count=h * w).reshape(h, w).astype(bool))
 
 
 def read(mask: MaskLike) -> InspectionMask:
-    """An area from an image file, PIL image or array: what is at least half white counts.
+    """Read an inspection mask from an image file, a PIL image or an array.
+
+    A pixel that is at least half white is inspected.
 
     Raises
     ------
     ImageError
-        If it cannot be read or nothing is white.
+        If the mask cannot be read or no pixel is white.
     """
     if isinstance(mask, np.ndarray):
         if mask.ndim != 2:
-            raise ImageError(f"the mask is an array of shape {mask.shape}; give (h, w)")
+            raise ImageError(f"The inspection mask is an array of shape {mask.shape}. Pass an array of shape (h, w).")
         top = 1 if mask.dtype == bool or mask.max(initial=0) <= 1 else 255
         return InspectionMask(mask > top / 2)
+    is_file = isinstance(mask, (str, os.PathLike))
     try:
         with Image.open(mask) if isinstance(mask, (str, os.PathLike)) else mask as image:
             return InspectionMask(np.asarray(image.convert("L")) > 127)
     except ImageError as error:
-        raise ImageError(f"{Path(mask) if isinstance(mask, (str, os.PathLike)) else 'mask'}: {error}") from None
+        raise ImageError(f"{Path(mask) if is_file else 'mask'}: {error}") from None  # type: ignore[arg-type]
     except FileNotFoundError:
-        raise ImageError(f"{mask} does not exist. Check the path of the mask.") from None
+        raise ImageError(f"{mask} does not exist. Check the path of the inspection mask.") from None
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
-        raise ImageError(f"{mask} cannot be read as a mask ({error}). Save it again as PNG.") from error
+        raise ImageError(
+            f"{mask} cannot be read as an inspection mask ({error}). Save it again as a PNG file."
+        ) from error

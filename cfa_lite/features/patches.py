@@ -1,4 +1,4 @@
-"""Stage 3: feature maps -> patch features, one row a grid position."""
+"""Feature maps -> patch features: one row for each grid position."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from ..method import _kernels
 
 
 def pool(feature_map: np.ndarray) -> np.ndarray:
-    """3x3 mean of each channel, stride 1, zero padding counted: (c, h, w) float32 -> the same shape.
+    """Replace each value by the mean of its 3x3 neighborhood in the same channel.
 
-    It gives a patch its surroundings (METHOD.md, stage 2): better for the image's score, worse for
-    the outline of small defects, so levels exist with and without it.
+    Parameters
+    ----------
+    feature_map : ndarray (c, h, w) float32
+
+    Returns
+    -------
+    ndarray (c, h, w) float32
+
+    Notes
+    -----
+    The stride is 1. Positions outside the map count as zeros. Pooling adds the surroundings to each patch, which
+    improves the score of the image but blurs the outline of small defects. Therefore levels exist with and without
+    pooling.
     """
     out = np.empty_like(feature_map)
     _kernels.pool3x3(np.ascontiguousarray(feature_map), out)
@@ -19,23 +30,35 @@ def pool(feature_map: np.ndarray) -> np.ndarray:
 
 
 def patch_features(feature_map: np.ndarray) -> np.ndarray:
-    """Patch features of a map: (c, h, w) -> (h*w, c), a view."""
+    """Arrange a feature map as patch features.
+
+    Parameters
+    ----------
+    feature_map : ndarray (c, h, w)
+
+    Returns
+    -------
+    ndarray (h*w, c)
+        A view of `feature_map`.
+    """
     return feature_map.reshape(feature_map.shape[0], -1).T
 
 
 def sample_positions(candidates: list[np.ndarray], n_total: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Grid positions to learn from: about `n_total` in all, spread evenly over the images.
+    """Sample the grid positions that training uses: about `n_total`, the same number from each image.
 
     Parameters
     ----------
-    candidates : list of ndarray (n,) of int64, sorted
-        Positions of each image at one level that count.
+    candidates : list of ndarray (n,) int64, sorted
+        For each image, the positions of one level that may be sampled.
     n_total : int
-        How many positions in all; every position of an image is taken where there are fewer.
+        Number of positions over all images. An image with fewer candidates than its share contributes all of them.
+    rng : numpy.random.Generator
 
     Returns
     -------
-    list of ndarray of int64, sorted, one an image
+    list of ndarray (n,) int64, sorted
+        Sampled positions of each image.
     """
     share = max(1, -(-n_total // len(candidates)))
     return [c[np.sort(rng.choice(len(c), share, replace=False))] if share < len(c) else c for c in candidates]

@@ -1,4 +1,4 @@
-"""Overlapping tiles of a large image, each worked alone, so that memory does not grow with the image."""
+"""Tiling: a large image is processed in overlapping tiles, so that memory does not grow with the image."""
 
 from __future__ import annotations
 
@@ -10,23 +10,41 @@ import numpy as np
 
 K = TypeVar("K")
 
-HALO_PX = 192  # around each tile: what the CNN sees beyond changes a map by .3 % of the limit (DESIGN.md, tiles)
+HALO_PX = 192  # border around each tile; pixels beyond it change the anomaly map by 0.3% of the limit at most
 CORE_PX = 768
-WHOLE_PX = (CORE_PX + 2 * HALO_PX) ** 2  # an image of no more pixels is worked whole
+WHOLE_PX = (CORE_PX + 2 * HALO_PX) ** 2  # images of up to this number of pixels are processed whole
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of a tile's core, and of the core with its halo, in pixels of the working size."""
+    """One tile of an image.
+
+    Attributes
+    ----------
+    core : (slice, slice)
+        Rows and columns, in pixels of the working size, for which the tile provides values.
+    halo : (slice, slice)
+        Rows and columns of the core with the border that is processed with it.
+    """
 
     core: tuple[slice, slice]
     halo: tuple[slice, slice]
 
 
 def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
-    """Tiles whose cores cover an image (h, w) without overlap; one, without halo, if it is small enough.
+    """Cut an image into tiles whose cores cover it without overlap.
 
-    Every edge is at a multiple of `unit_px`, where the grids of all levels have one.
+    Parameters
+    ----------
+    size_px : (int, int)
+        Height and width of the image.
+    unit_px : int
+        All tile edges are at multiples of this, so that they coincide with cell edges of every grid.
+
+    Returns
+    -------
+    list of Tile
+        One tile without a halo if the image has at most `WHOLE_PX` pixels.
     """
     h, w = size_px
     if h * w <= WHOLE_PX:
@@ -45,16 +63,21 @@ def _wider(core: slice, side: int, halo: int) -> slice:
 def stitched(
     size_px: tuple[int, int], unit_px: int, work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]]
 ) -> dict[K, np.ndarray]:
-    """What `work` gives of each tile, put together.
+    """Apply `work` to each tile and join the results.
 
     Parameters
     ----------
     size_px : (int, int)
         Height and width of the image, multiples of `unit_px`.
     unit_px : int
-        A multiple of every grid's stride.
-    work : callable (rows, columns) -> dict of ndarray (..., h, w)
-        Maps of a tile with its halo, on grids of any stride.
+        A multiple of the stride of every grid.
+    work : callable ((rows, columns)) -> dict of ndarray (..., h, w)
+        Computes the maps of a tile with its halo. Each map can have its own stride.
+
+    Returns
+    -------
+    dict of ndarray (..., h, w)
+        The same maps of the whole image.
     """
     pieces = cut(size_px, unit_px)
     if len(pieces) == 1:
@@ -72,6 +95,6 @@ def stitched(
 
 
 def _scaled(core: slice, halo: slice, stride: int) -> tuple[slice, slice]:
-    """Where a core is on a grid of the whole image, and of the tile with its halo."""
+    """Convert a core to cells of the whole image's grid and to cells of the grid of the tile with its halo."""
     start, stop, before = core.start // stride, core.stop // stride, halo.start // stride
     return slice(start, stop), slice(start - before, stop - before)

@@ -1,10 +1,10 @@
-"""Ignore areas: what is black in the mask is neither learnt from nor scored, nor felt beside it."""
+"""The inspection mask: ignored pixels are neither learned nor scored, and do not affect the others."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite import CFA, ImageError, load
+from cfa_lite import CFA, ImageError, PublishedCFA, load
 from cfa_lite.features import mask as mask_room
 
 
@@ -21,30 +21,36 @@ def images():
     return [np.asarray(Image.fromarray(c).resize((96, 64), Image.Resampling.BICUBIC)) for c in coarse]
 
 
-def spoilt(picture, rng):
-    """Anything at all in the ignored part."""
-    changed = picture.copy()
+def with_ignored_pixels_changed(image, rng):
+    """Replace the ignored pixels by random values."""
+    changed = image.copy()
     changed[:, :40] = rng.integers(0, 255, (64, 40, 3))
     return changed
 
 
-@pytest.mark.parametrize("recipe", ["none", "adapted", "paper"])
-def test_what_is_ignored_changes_nothing(recipe, images, mask, rng, tmp_path):
-    options = dict(recipe=recipe, n_centers=16, gamma_c=16, epochs=1, mask=mask, threads=1)
-    model = CFA(**options).fit(images)
-    other = CFA(**options).fit([spoilt(p, rng) for p in images])
+@pytest.mark.parametrize("recipe", ["whitened", "adapted", "published"])
+def test_ignored_pixels_change_nothing(recipe, images, mask, rng, tmp_path):
+    published = recipe == "published"
+    cls, options = PublishedCFA if published else CFA, {"mask": mask, "threads": 1}
+    options.update({"gamma_c": 16, "epochs": 1} if published else {"recipe": recipe, "n_centers": 16})
+    model = cls(**options).fit(images)
+    other = cls(**options).fit([with_ignored_pixels_changed(p, rng) for p in images])
     assert other.threshold_ == model.threshold_
     model.save(tmp_path / "part.cfa")
     again = load(tmp_path / "part.cfa")
-    for picture in images[:3]:
-        expected = model.inspect(picture)
-        for found in (model.inspect(spoilt(picture, rng)), other.inspect(picture), again.inspect(picture)):
+    for image in images[:3]:
+        expected = model.inspect(image)
+        for found in (
+            model.inspect(with_ignored_pixels_changed(image, rng)),
+            other.inspect(image),
+            again.inspect(image),
+        ):
             assert found.raw_score == expected.raw_score
             np.testing.assert_array_equal(found.map, expected.map)
         assert (expected.full_map()[:, :38] == 0).all()
         assert expected.full_map()[:, 44:].max() > 0.3
-    whole = CFA(**{**options, "mask": None}).fit(images)
-    assert whole.inspect(images[0]).raw_score != whole.inspect(spoilt(images[0], rng)).raw_score
+    whole = cls(**{**options, "mask": None}).fit(images)
+    assert whole.inspect(images[0]).raw_score != whole.inspect(with_ignored_pixels_changed(images[0], rng)).raw_score
 
 
 def test_a_defect_is_found_inside_and_not_outside(images, mask):
@@ -57,14 +63,14 @@ def test_a_defect_is_found_inside_and_not_outside(images, mask):
 
 
 def test_mask_of_another_size_or_black_is_refused(images, mask, tmp_path):
-    with pytest.raises(ImageError, match="is 96x64 px, but the mask is 48x64 px. Make the mask"):
+    with pytest.raises(ImageError, match="is 96x64 px, but the inspection mask is 48x64 px. Draw the mask"):
         CFA(mask=mask[:, :48]).fit(images)
     with pytest.raises(ImageError, match="black everywhere"):
         CFA(mask=np.zeros_like(mask)).fit(images)
     with pytest.raises(ImageError, match="gone.png does not exist"):
         CFA(mask=tmp_path / "gone.png").fit(images)
     (tmp_path / "broken.png").write_text("no image")
-    with pytest.raises(ImageError, match="broken.png cannot be read as a mask"):
+    with pytest.raises(ImageError, match="broken.png cannot be read as an inspection mask"):
         CFA(mask=tmp_path / "broken.png").fit(images)
     thin = np.zeros_like(mask)
     thin[:, 5] = 255
@@ -73,41 +79,41 @@ def test_mask_of_another_size_or_black_is_refused(images, mask, tmp_path):
         mask_room.read(thin).inside((32, 32))
     model = CFA(n_centers=16, mask=mask, threads=1).fit(images)
     result = model.inspect(images[0][:, :48])
-    assert (result.verdict, result.message) == ("INVALID", "48x64 px, but the good images have 96x64 px")
+    assert (result.verdict, result.message) == ("INVALID", "The image is 48x64 px, but the good images are 96x64 px.")
     model.checks = False
-    with pytest.raises(ImageError, match="image 0 is 48x64 px, but the mask is 96x64 px"):
+    with pytest.raises(ImageError, match="image 0 is 48x64 px, but the inspection mask is 96x64 px"):
         model.inspect(images[0][:, :48])
 
 
-def test_a_single_image_of_another_size_is_left_out(images, mask):
+def test_image_of_another_size_is_skipped(images, mask):
     model = CFA(n_centers=16, mask=mask, threads=1).fit([*images, images[0][:, :80]])
-    assert [name for name, _ in model.skipped_] == ["image 8"]
+    assert [skipped.name for skipped in model.skipped_] == ["image 8"]
 
 
 def test_masks_of_every_kind_read_the_same(mask, tmp_path):
-    picture = Image.fromarray(mask)
+    image = Image.fromarray(mask)
     files = {
-        "a.png": picture,
-        "b.bmp": picture.convert("RGB"),
-        "c.png": picture.convert("1"),
-        "d.png": picture.convert("P"),
+        "a.png": image,
+        "b.bmp": image.convert("RGB"),
+        "c.png": image.convert("1"),
+        "d.png": image.convert("P"),
     }
     for name, image in files.items():
         image.save(tmp_path / name)
-    for given in (mask, mask > 0, mask // 255, picture, *(tmp_path / name for name in files), str(tmp_path / "a.png")):
-        np.testing.assert_array_equal(mask_room.read(given).mask, mask > 0)
+    for given in (mask, mask > 0, mask // 255, image, *(tmp_path / name for name in files), str(tmp_path / "a.png")):
+        np.testing.assert_array_equal(mask_room.read(given).white, mask > 0)
 
 
-def test_packed_masks_come_back(rng):
+def test_packed_masks_can_be_unpacked(rng):
     for shape in ((5, 3), (64, 96)):
         mask = rng.random(shape) > 0.5
-        found = mask_room.unpacked(mask_room.InspectionMask(mask).packed(), shape)
-        np.testing.assert_array_equal(found.mask, mask)
+        found = mask_room.unpack(mask_room.InspectionMask(mask).packed(), shape)
+        np.testing.assert_array_equal(found.white, mask)
     with pytest.raises(ValueError, match="bytes"):
-        mask_room.unpacked(mask_room.InspectionMask(mask).packed(), (64, 104))
+        mask_room.unpack(mask_room.InspectionMask(mask).packed(), (64, 104))
 
 
-def test_cover_takes_the_nearest_pixel_that_counts():
+def test_cover_takes_the_nearest_inspected_pixel():
     mask = np.zeros((8, 8), bool)
     mask[:, 4:] = True
     pixels = np.arange(3 * 64, dtype=np.float32).reshape(3, 8, 8)

@@ -1,4 +1,4 @@
-"""Images that cannot be of the product: INVALID, never a wrong OK."""
+"""Images that cannot show the product are INVALID, never OK."""
 
 import json
 import struct
@@ -29,13 +29,14 @@ def changed(image, how):
 @pytest.mark.parametrize(
     "how, words",
     [
-        ("black", "no image: every pixel has a value of about 0"), ("saturated", "every pixel has a value of about 255"),
+        ("black", "The image shows nothing: every pixel has a value of about 0"),
+        ("saturated", "every pixel has a value of about 255"),
         ("dark", "far darker than any good image"), ("bright", "far brighter than any good image"),
-        ("blurred", "far more blurred than any good image"), ("wide", "768x288 px, but the good images have 384x288 px"),
+        ("blurred", "far more blurred than any good image"), ("wide", "768x288 px, but the good images are 384x288 px"),
         ("turned", "288x384 px, but the good images"), ("large", "1152x864 px, but"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_of_the_product_is_invalid(part, line, how, words):
+def test_image_that_cannot_show_the_product_is_invalid(part, line, how, words):
     model = load(part)
     image = changed(Image.open(line[1]).convert("RGB"), how)
     result = model.inspect(image)
@@ -48,27 +49,27 @@ def test_what_cannot_be_of_the_product_is_invalid(part, line, how, words):
     assert model.inspect(image).verdict in ("OK", "UNSURE", "NG")
 
 
-def test_no_good_image_and_no_defect_of_the_demo_is_invalid(model, good, line):
-    assert "INVALID" not in {result.verdict for result in model.score([*good, *line])}
+def test_no_image_of_the_demo_is_invalid(model, good, line):
+    assert "INVALID" not in {result.verdict for result in list(model.inspect_many([*good, *line]))}
 
 
-def test_grey_and_colour_are_told_apart(part, line, good):
+def test_gray_and_color_images_are_distinguished(part, line, good):
     result = load(part).inspect(Image.open(line[1]).convert("L"))
-    assert result.status == "ok" and result.message == "grey, but the good images are in colour"
-    grey = CFA(recipe="none", n_centers=8).fit([Image.open(p).convert("L") for p in good[:6]])
-    assert grey.inspect(Image.open(line[1])).message == "in colour, but the good images are grey"
-    assert grey.inspect(Image.open(line[1]).convert("L")).message == ""
+    assert result.status == "ok" and result.message == "The image is gray, but the good images are in color."
+    gray = CFA(recipe="whitened", n_centers=8).fit([Image.open(p).convert("L") for p in good[:6]])
+    assert gray.inspect(Image.open(line[1])).message == "The image is in color, but the good images are gray."
+    assert gray.inspect(Image.open(line[1]).convert("L")).message == ""
 
 
 def test_pages_are_noted(part, line, tmp_path):
     first = Image.open(line[1])
     first.save(tmp_path / "pages.tiff", save_all=True, append_images=[first])
     result = load(part).inspect(tmp_path / "pages.tiff")
-    assert result.message == "the first of 2 pages was taken" and result.status == "ok"
+    assert result.message == "Only the first of 2 pages was inspected." and result.status == "ok"
 
 
-def test_colours_of_16_bit_are_noted(part, line, tmp_path):
-    """Pillow cannot write such a file: here is the least PNG that is one."""
+def test_colors_of_16_bit_are_noted(part, line, tmp_path):
+    """Pillow cannot write such a file, so the test writes a minimal PNG file."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -82,11 +83,11 @@ def test_colours_of_16_bit_are_noted(part, line, tmp_path):
     )
     model = load(part)
     result = model.inspect(path)
-    assert result.message == "of its 16-bit colours the upper 8 bits were read"
+    assert result.message == "Only the upper 8 bits of the 16-bit colors were read."
     assert result.raw_score == model.inspect(line[1]).raw_score
 
 
-def test_command_tells_invalid_and_goes_on(part, line, tmp_path):
+def test_command_reports_invalid_images_and_continues(part, line, tmp_path):
     folder = tmp_path / "line"
     folder.mkdir()
     for how in ("black", "large"):

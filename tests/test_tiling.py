@@ -1,4 +1,4 @@
-"""Working sizes: kept proportions, full size, large images in tiles without seams."""
+"""Working sizes: proportions, full size, and large images in tiles without seams."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from cfa_lite.features import tiling
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles so small that a test's image has some; their halo is as it is."""
+    """Small tiles, so that a test image has several. The halo is unchanged."""
     monkeypatch.setattr(tiling, "CORE_PX", 256)
     monkeypatch.setattr(tiling, "WHOLE_PX", 0)
 
 
 @pytest.mark.parametrize("unit_px", [32, 28])
 @pytest.mark.parametrize("grid", [(1, 1), (8, 128), (50, 79), (94, 2), (36, 36)])
-def test_cores_cover_a_image_once_and_halos_surround_them(grid, unit_px):
+def test_cores_cover_an_image_once_and_halos_surround_them(grid, unit_px):
     size_px = grid[0] * unit_px, grid[1] * unit_px
     seen = np.zeros(size_px, int)
     pieces = tiling.cut(size_px, unit_px)
@@ -35,7 +35,7 @@ def test_cores_cover_a_image_once_and_halos_surround_them(grid, unit_px):
     assert max(areas) <= 1.1 * tiling.WHOLE_PX
 
 
-def test_stitched_is_what_one_piece_gives(small_tiles, rng):
+def test_stitched_maps_equal_maps_of_the_whole_image(small_tiles, rng):
     image = rng.random((3, 320, 704)).astype(np.float32)
 
     def work(tile):
@@ -55,27 +55,27 @@ def strips():
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_seams_are_invisible(strips, monkeypatch, mask):
-    """A strip in tiles and whole, at the same scale: maps differ by at most 2 % of the limit."""
+    """A strip in tiles and whole, at the same scale: maps differ by at most 2% of the limit."""
     counts = np.ones((256, 1024), bool)
     counts[:100, 300:700] = not mask
-    model = CFA(recipe="none", n_centers=64, size="full", mask=counts, threads=2).fit(strips[:4])
-    assert model.scale_ == 1 and model.training_["working_px"] == [256, 1024]
-    spoilt = strips[4].copy()
-    spoilt[120:140, 250:290] = 255  # across a seam
-    whole = model.inspect(spoilt)
+    model = CFA(recipe="whitened", n_centers=64, size="full", mask=counts, threads=2).fit(strips[:4])
+    assert model.scale_ == 1 and model.fitted_.training["working_px"] == [256, 1024]
+    changed_image = strips[4].copy()
+    changed_image[120:140, 250:290] = 255  # across a seam
+    whole = model.inspect(changed_image)
     monkeypatch.setattr(tiling, "CORE_PX", 256)
     monkeypatch.setattr(tiling, "WHOLE_PX", 0)
-    tiled = model.inspect(spoilt)
+    tiled = model.inspect(changed_image)
     assert not np.array_equal(tiled.map, whole.map)  # it was in tiles
     assert np.abs(tiled.map - whole.map).max() <= 0.02
     assert tiled.verdict == whole.verdict == "NG"
     assert 200 < tiled.regions[0].peak_px[0] < 340
 
 
-def test_fit_in_tiles_learns_what_fit_of_the_whole_does(strips, small_tiles, monkeypatch):
-    tiled = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
+def test_fit_in_tiles_agrees_with_fit_of_whole_images(strips, small_tiles, monkeypatch):
+    tiled = CFA(recipe="whitened", n_centers=16, size="full", threads=2).fit(strips)
     monkeypatch.setattr(tiling, "WHOLE_PX", 10**9)
-    whole = CFA(recipe="none", n_centers=16, size="full", threads=2).fit(strips)
+    whole = CFA(recipe="whitened", n_centers=16, size="full", threads=2).fit(strips)
     assert tiled.threshold_ == pytest.approx(whole.threshold_, rel=0.02)
 
 
@@ -86,21 +86,21 @@ def test_size_and_smallest_defect_set_the_scale(good):
         "default": {}, "512": {"size": 512}, "full": {"size": "full"}, "40": {"smallest_defect": 40},
         "5": {"smallest_defect": 5}, "2": {"smallest_defect": 2},
     }.items():  # fmt: skip
-        scales[name] = CFA(recipe="none", n_centers=4, **options).fit(images).scale_
+        scales[name] = CFA(recipe="whitened", n_centers=4, **options).fit(images).scale_
     assert scales["default"] == scales["40"] == pytest.approx(256 / np.sqrt(384 * 288))
     assert scales["512"] == pytest.approx(2 * scales["default"])
     assert scales["full"] == scales["2"] == 1
     assert scales["5"] == pytest.approx(4 / 5)
 
 
-def test_command_takes_sizes_ranges_and_tile(cloth, tmp_path):
-    fit = ("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
-    assert run(*fit, "--tile").exit_code == 0
+def test_command_takes_sizes_and_ranges(cloth, tmp_path):
+    fit = ("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--recipe", "whitened", "--n-centers", 4)
+    assert run(*fit, "--size", "full").exit_code == 0
     assert load(tmp_path / "p.cfa").scale_ == 1
     told = run("info", tmp_path / "p.cfa").stdout
-    assert "a defect of about 4 px of the image across" in told and "size full" in told
+    assert "about 4 px of the image in diameter" in told and "size full" in told
     assert run(*fit, "--range", "auto", "--size", 128).exit_code == 0
-    low, high = load(tmp_path / "p.cfa").value_range_
+    low, high = load(tmp_path / "p.cfa").fitted_.value_range
     assert 0 <= low < 60 and 150 < high <= 255
     assert "is black" in run("info", tmp_path / "p.cfa").stdout
     for wrong in (("--size", "big"), ("--size", 10), ("--range", "5"), ("--range", "9,2"), ("--smallest-defect", 0)):
@@ -108,25 +108,25 @@ def test_command_takes_sizes_ranges_and_tile(cloth, tmp_path):
     assert run("fit", cloth / "good", "-o", tmp_path / "q.cfa", "--recipe", "paper", "--size", 300).exit_code == 2
 
 
-def test_images_of_few_of_many_values_are_remarked_and_shown_by_their_range(tmp_path, cloth, good):
+def test_images_with_a_small_value_range_get_a_remark_and_are_shown_by_it(tmp_path, cloth, good):
     folder = tmp_path / "deep"
     folder.mkdir()
     for path in good[:4]:
         values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 12  # of a 12-bit camera
         Image.fromarray(values).save(folder / f"{path.stem}.png")
-    fit = ("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
-    assert "the images use 4" in run(*fit).stderr
-    again = run(*fit, "--range", "0,4095")
-    assert again.exit_code == 0 and "of the range" not in again.stderr
+    fit = ("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "whitened", "--n-centers", 4)
+    assert "The images use only 4" in run(*fit).stderr
+    again = run(*fit, "--value-range", "0,4095")
+    assert again.exit_code == 0 and "of the value range" not in again.stderr
     assert run("score", tmp_path / "p.cfa", folder, "--overlays", tmp_path / "seen").exit_code == 0
     shown = np.asarray(Image.open(tmp_path / "seen" / f"{good[0].stem}.png"))[60:200, 20:300]
     assert shown.std() > 20  # not black
 
 
-def test_many_sizes_are_remarked(good, tmp_path):
+def test_images_of_different_sizes_get_a_remark(good, tmp_path):
     folder = tmp_path / "sizes"
     folder.mkdir()
     for i, path in enumerate(good[:3]):
         Image.open(path).crop((0, 0, 384 - 100 * i, 288 - 60 * i)).save(folder / f"{i}.png")
-    done = run("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "none", "--n-centers", 4)
-    assert "areas differ 3.6 times (184x168 to 384x288 px)" in done.stderr
+    done = run("fit", folder, "-o", tmp_path / "p.cfa", "--recipe", "whitened", "--n-centers", 4)
+    assert "The areas of the images differ by a factor of 3.6 (184x168 to 384x288 px)" in done.stderr

@@ -1,0 +1,116 @@
+"""Decoding: image files, PIL images and arrays -> PIL bands with values from 0 to 255."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import ImageError
+
+# No format that starts another program. The first ones are those that Pillow knows without loading all its readers.
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP")
+_DTYPES = (np.uint8, np.uint16, np.int32, np.float32, np.float64, np.float16)
+_RANGE_16_BIT = (0.0, 65535.0)
+SHAPES = "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
+
+Range = tuple[float, float]
+
+
+@contextmanager
+def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.Image]:
+    """Open an image file; errors, also those of reading its pixels inside the block, become ImageError."""
+    with reading(name):
+        try:
+            file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist. Check the path.") from None
+        with file:
+            yield file
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn the errors of a block that reads an image into ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and others
+        raise ImageError(f"{name} cannot be read as an image ({error}). Save it again or leave it out.") from error
+
+
+def bands_of_array(array: np.ndarray, name: str, value_range: Range | None) -> tuple[Image.Image, ...]:
+    """Convert an array to bands; `images.read` describes the arguments and errors."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    if array.dtype not in _DTYPES:
+        raise TypeError(f"{name} is an array of {array.dtype}; {_dtype_advice(array)}")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
+        raise ValueError(f"{name} is an array of shape {array.shape}; give {SHAPES}")
+    if array.ndim == 3:
+        array = array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3]
+    if value_range is None:
+        if array.dtype == np.uint8:
+            return (Image.fromarray(np.ascontiguousarray(array)),)
+        if array.dtype != np.uint16:
+            raise _unknown_range(array, name)
+    planes = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
+    return tuple(_scaled(plane, name, value_range or _RANGE_16_BIT) for plane in planes)
+
+
+def _dtype_advice(array: np.ndarray) -> str:
+    if array.dtype.kind not in "iu" or array.size == 0:
+        return "give uint8 (0 to 255), uint16 (0 to 65535), bool, or int32 or a float dtype with a value range"
+    if array.min() < 0 or array.max() > 65535:
+        return 'convert it with array.astype("float32") and set value_range=(black, white)'
+    if array.max() > 255:
+        return 'convert it with array.astype("uint16") if white is 65535'
+    return 'convert it with array.astype("uint8") if white is 255, or array.astype("uint16") if white is 65535'
+
+
+def _unknown_range(values: np.ndarray, name: str) -> ImageError:
+    low, high = 0, next((top for top in (1, 255, 4095) if values.max() <= top), 65535)
+    return ImageError(
+        f"{name} has {values.dtype} values; tell which values are black and white: CFA(value_range=({low}, {high})), or"
+        f" `fit --value-range {low},{high}`."
+    )
+
+
+def _scaled(plane: np.ndarray, name: str, value_range: Range) -> Image.Image:
+    """Scale one plane (h, w) so that `value_range` becomes 0 to 255: an image in mode F."""
+    low, high = value_range
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        raise ImageError(f"{name} contains values that are not finite. Save it again or leave it out.")
+    values = (plane.astype(np.float32) - np.float32(low)) / np.float32((high - low) / 255)
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tuple[Image.Image, ...]:
+    """Convert a PIL image to bands; `images.read` describes the arguments and errors."""
+    image = ImageOps.exif_transpose(image)  # also loads the pixels
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if value_range is None and (image.mode == "F" or values.min() < 0 or values.max() > 65535):
+            raise _unknown_range(values, name)
+        return (_scaled(values, name, value_range or _RANGE_16_BIT),)
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    if value_range is None:
+        return (image.copy(),)
+    return tuple(_scaled(np.asarray(band), name, value_range) for band in image.split())
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Determine the height and width of an image after its EXIF orientation is applied."""
+    is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # orientations that swap height and width
+    if is_turned and image.format == "TIFF":  # some versions of Pillow have already swapped the size
+        image = ImageOps.exif_transpose(image)
+        is_turned = False
+    w, h = image.size
+    return (w, h) if is_turned else (h, w)
