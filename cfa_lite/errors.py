@@ -1,8 +1,8 @@
-"""What can go wrong, by name. Wrong arguments stay ValueError and TypeError."""
+"""Errors of this package. Wrong arguments raise ValueError and TypeError."""
 
 
 class CfaLiteError(Exception):
-    """Base of all errors of this package; its message says what, which and what to do."""
+    """Base class of all errors of this package; the message says what is wrong, where, and what to do."""
 
 
 class ImageError(CfaLiteError):
@@ -10,20 +10,20 @@ class ImageError(CfaLiteError):
 
 
 class BackboneError(CfaLiteError):
-    """An ONNX backbone or its manifest is missing, damaged or does what its manifest does not say."""
+    """An ONNX backbone or its manifest is missing or damaged, or the two contradict each other."""
 
 
 class ArchiveError(CfaLiteError):
-    """A ``.cfa`` file is missing, damaged, foreign or cannot be written."""
+    """A ``.cfa`` file is missing, damaged, of another kind, or cannot be written."""
 
 
 class OutputError(CfaLiteError):
-    """A result, a map or an overlay cannot be written."""
+    """A result, an anomaly map or an overlay cannot be written."""
 
 
 class WorkerError(CfaLiteError):
-    """Other processes, of this PC or of a cluster, cannot be reached or die again and again."""
+    """Worker processes, on this computer or in a cluster, cannot be reached or die repeatedly."""
 
 
-class NotFittedError(CfaLiteError, ValueError):
-    """A model was asked to score or save before ``fit``."""
+class NotFittedError(CfaLiteError, ValueError, AttributeError):
+    """A model was asked to inspect or save before ``fit``."""

@@ -1,8 +1,7 @@
-"""One thread budget for everything: images and levels run beside each other, BLAS stays serial.
+"""Threads: independent tasks run in a thread pool, and BLAS runs on one thread.
 
-Parallel work is cut into tasks that do not depend on the number of threads, and each task multiplies
-with one BLAS thread. So results are bit-equal on any number of threads, and no global thread setting
-has to be kept.
+The division of work into tasks does not depend on the number of threads, and each task multiplies matrices on one
+BLAS thread. Therefore results are bit-equal for any number of threads, and no global setting is needed.
 """
 
 from __future__ import annotations
@@ -20,52 +19,63 @@ from threadpoolctl import LibController, ThreadpoolController
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LOOK_AHEAD = 2  # tasks a thread that may be finished or waiting beyond the one asked for
-
-_SPARES_ONE = 4  # cores
+_LOOK_AHEAD = 2  # tasks per thread that may be started ahead of the next result
+_MIN_CORES_TO_SPARE = 4
 
 _lock = threading.Lock()
 _n_inside = 0
 _libraries: list[LibController] | None = None
 _found: list[int] = []
+_worker = threading.local()
 
 
 def available_cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
 
 
 def resolve(threads: int | None) -> int:
-    """Number of threads to use: `threads`; for None every available core, of four or more all but one.
+    """Determine the number of threads to use.
 
-    So a computer stays usable. Of two or three cores one is half or a third of the speed: too much to leave idle.
+    Parameters
+    ----------
+    threads : int, at least 1, or None
+        None uses all available cores. If there are four or more, one is left free.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
     ValueError
         If `threads` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The free core keeps the computer usable. With two or three cores, leaving one idle would cost too much speed.
     """
     if threads is None:
         n = available_cores()
-        return n - (n >= _SPARES_ONE)
+        return n - (n >= _MIN_CORES_TO_SPARE)
     if isinstance(threads, bool) or int(threads) != threads or threads < 1:
-        raise ValueError(f"threads={threads!r}: give a whole number of at least 1, or None for every core")
+        raise ValueError(f"threads={threads!r}: give a whole number of at least 1, or None for the default")
     return int(threads)
 
 
 @contextmanager
 def serial_blas() -> Iterator[None]:
-    """Hold BLAS at one thread; the setting found is restored when the last caller leaves.
+    """Limit BLAS to one thread; the previous setting is restored when the last caller leaves.
 
-    Callers may overlap (two threads scoring with one model), so they are counted; the first need not be the last to
-    leave, so no thread may keep a limit to itself.
+    Callers can overlap, for example when two threads inspect images with one model, and they can leave in any order.
+    Therefore callers are counted.
     """
     global _n_inside, _libraries, _found
     with _lock:
         if _n_inside == 0:
-            if _libraries is None:  # looking for them takes 0.5 ms
+            if _libraries is None:  # the search takes 0.5 ms
                 _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             _found = [library.num_threads for library in _libraries]
             for library in _libraries:
@@ -82,32 +92,46 @@ def serial_blas() -> Iterator[None]:
 
 
 def _set(library: LibController, n_threads: int) -> None:
-    # From 3.8 on threadpoolctl lets only the thread that set OpenBLAS first set it again, unless that is forgotten.
-    forget = getattr(library, "clear_controlling_thread", None)
-    if forget:
-        forget(force=True)
+    # threadpoolctl 3.8 and later binds OpenBLAS's setting to the thread that set it first; another thread cannot change
+    # it until this binding is cleared.
+    clear = getattr(library, "clear_controlling_thread", None)
+    if clear:
+        clear(force=True)
     library.set_num_threads(n_threads)
-    if forget:
-        forget(force=True)
+    if clear:
+        clear(force=True)
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Iterator[R]:
-    """``map(function, items)`` on `n_threads` threads: results in order, few in flight at a time.
+    """Apply `function` to each item on `n_threads` threads and yield the results in order.
 
-    An exception of `function` is raised at its place in the order.
+    Only a few items are in progress at a time. An exception of `function` is raised at the position of its item.
+
+    Parameters
+    ----------
+    function : callable (item) -> result
+    items : iterable
+    n_threads : int, at least 1
+
+    Yields
+    ------
+    result of `function` for each item
     """
     if n_threads == 1:
         yield from map(function, items)
         return
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > n_threads * _LOOK_AHEAD:
-                    yield pending.popleft().result()
-            while pending:
+    this = object()
+    pool = ThreadPoolExecutor(n_threads, initializer=lambda: setattr(_worker, "pool", this))
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > n_threads * _LOOK_AHEAD:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        # An unfinished iterator may be garbage-collected in one of its own threads, which cannot wait for itself.
+        pool.shutdown(wait=getattr(_worker, "pool", None) is not this)

@@ -1,10 +1,10 @@
-"""Obvious twins of the kernels and of what is built on them: loops, float64, no tricks."""
+"""Simple versions of the kernels and of the functions that use them: loops in float64."""
 
 import numpy as np
 
 
 def nearest(points, centers):
-    """Index and squared distance of the nearest center; the first of equals."""
+    """Return index and squared distance of the nearest center; of equally near ones, the first."""
     index, distance_sq = [], []
     for x in np.asarray(points, np.float64):
         all_sq = [((x - c) ** 2).sum() for c in np.asarray(centers, np.float64)]
@@ -59,7 +59,7 @@ def pool3x3(maps):
 
 
 def halve(planes):
-    """The filter (1, 3, 3, 1) / 8 along both sides, edges held."""
+    """The filter (1, 3, 3, 1) / 8 along both sides, with repeated edges."""
     n, h, w = planes.shape
     out = np.zeros((n, h // 2, w // 2))
     for y in range(h // 2):
@@ -72,7 +72,7 @@ def halve(planes):
 
 
 def bilinear(image, size):
-    """Half-pixel centers, edges held."""
+    """Interpolate with pixel centers at half-integers, and with the value of the edge beyond the edge."""
     (h, w), (out_h, out_w) = image.shape, size
     out = np.empty(size)
     for y in range(out_h):
@@ -89,14 +89,14 @@ def bilinear(image, size):
 
 
 def nearest_k(points, centers, k):
-    """Indices and squared distances of the k nearest centers, ascending; the lower index of equals first."""
+    """Indices and squared distances of the k nearest centers, ascending; of equally near ones, the lower first."""
     all_sq = np.array([[((x - c) ** 2).sum() for c in centers] for x in points])
     index = np.argsort(all_sq, axis=1, kind="stable")[:, :k]
     return index, np.take_along_axis(all_sq, index, axis=1)
 
 
 def coupled_hypersphere_loss(descriptors, centers, radius, n_neighbors, n_hard_negatives, margin, nu):
-    """METHOD.md, stage 5, as it is written."""
+    """Attraction and repulsion, as the equations in method/hypersphere_loss.py state them."""
     _, distance_sq = nearest_k(descriptors, centers, n_neighbors + n_hard_negatives)
     attraction = np.maximum(0, distance_sq[:, :n_neighbors] - radius**2).sum()
     repulsion = np.maximum(0, radius**2 - distance_sq[:, n_neighbors:] - margin).sum()

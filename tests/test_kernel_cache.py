@@ -1,4 +1,4 @@
-"""Compiled kernels are kept on disk: whatever is found or cannot be written there, a kernel answers."""
+"""Compiled kernels are cached on disk. A damaged or unwritable cache does not stop a kernel."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def kept(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("ending", "share"), [("nbi", 0), ("nbc", 0), ("nbc", 0.5)])
-def test_files_that_a_power_cut_damaged_are_made_again(kept, tmp_path, ending, share):
+def test_damaged_cache_files_are_replaced(kept, tmp_path, ending, share):
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
     (path,) = tmp_path.rglob(f"*.{ending}")
     os.truncate(path, int(share * path.stat().st_size))

@@ -2,7 +2,7 @@ import naive
 import numpy as np
 import pytest
 
-from cfa_lite.features import image_checks, images, patches
+from cfa_lite.features import images, patches
 from cfa_lite.method import _kernels, neighbors
 
 
@@ -15,7 +15,7 @@ def test_nearest_agrees_with_loops(rng, n, k, d):
     np.testing.assert_allclose(distance_sq, expected_sq, rtol=2e-5, atol=2e-5)
 
 
-def test_nearest_takes_the_first_of_equals_and_never_goes_below_zero(rng):
+def test_nearest_takes_the_first_of_equal_centers_and_is_never_negative(rng):
     centers = np.repeat(rng.standard_normal((1, 6)).astype(np.float32) * 100, 20, axis=0)
     index, distance_sq = neighbors.nearest(centers[:3], centers)
     assert index.tolist() == [0, 0, 0]
@@ -23,7 +23,7 @@ def test_nearest_takes_the_first_of_equals_and_never_goes_below_zero(rng):
     assert distance_sq.max() <= 1e-6 * (centers[0] ** 2).sum()
 
 
-def test_nan_in_a_point_comes_out_and_leaves_the_others_alone(rng):
+def test_nan_in_a_point_affects_only_this_point(rng):
     points, centers = (rng.standard_normal((m, 4)).astype(np.float32) for m in (3, 40))
     clean = neighbors.nearest(points, centers)[1]
     points[1, 2] = np.nan
@@ -74,7 +74,7 @@ def test_folded_distances_agree_with_describing_and_searching(rng, n, k, d):
     np.testing.assert_allclose(found, np.sqrt(expected_sq), rtol=1e-4, atol=1e-3)
 
 
-def test_folded_distances_of_the_centers_themselves_are_0_and_nan_comes_out(rng):
+def test_folded_distances_of_centers_are_zero_and_nan_stays_nan(rng):
     centers = rng.standard_normal((20, 6)).astype(np.float32) * 100
     points = centers.T.copy()
     folded = neighbors.folded(np.eye(6, dtype=np.float32), centers)
@@ -90,12 +90,17 @@ def test_halving_agrees_with_loops(rng, shape):
     np.testing.assert_allclose(images.halve(planes), naive.halve(planes), rtol=1e-5)
 
 
-@pytest.mark.parametrize("grey", [True, False])
-def test_a_look_agrees_with_numpy(rng, grey):
+@pytest.mark.parametrize("gray", [True, False])
+def test_image_statistics_agree_with_numpy(rng, gray):
     pixels = np.repeat(rng.random((1, 33, 47)).astype(np.float32) * 200, 3, axis=0)
-    if not grey:
+    if not gray:
         pixels[2, 32, 46] += 1
-    look, green = image_checks.of(pixels), pixels[1].astype(np.float64)
-    steps = np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()
-    assert (look.grey, look.lowest, look.highest) == (grey, pixels.min(), pixels.max())
-    assert (look.brightness, look.sharpness) == (pytest.approx(green.mean(), rel=1e-5), pytest.approx(steps, rel=1e-5))
+    found = np.empty(6)
+    _kernels.image_statistics(pixels, found)
+    total, down, right, lowest, highest, difference = found
+    green = pixels[1].astype(np.float64)
+    np.testing.assert_allclose(total, green.sum(), rtol=1e-5)
+    np.testing.assert_allclose(down, np.abs(np.diff(green, axis=0)).sum(), rtol=1e-5)
+    np.testing.assert_allclose(right, np.abs(np.diff(green, axis=1)).sum(), rtol=1e-5)
+    assert (lowest, highest) == (pixels.min(), pixels.max())
+    assert (difference == 0) == gray

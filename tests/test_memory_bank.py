@@ -3,20 +3,23 @@ import numpy as np
 import pytest
 
 from cfa_lite.method import memory_bank
-from cfa_lite.method.memory_bank import kmeans
+from cfa_lite.method.kmeans import _means, cluster_sums, kmeans, seeds
+from cfa_lite.method.neighbors import nearest
+
+
+def inertia(points, centers):
+    return nearest(points, centers)[1].sum(dtype=np.float64)
 
 
 def test_one_iteration_agrees_with_loops(rng):
-    """Few enough points that there is no warm-up: seeds, then one Lloyd step."""
+    """So few points have no warm-up, only seeds and one Lloyd step."""
     points = rng.standard_normal((60, 5)).astype(np.float32)
     result = kmeans(points, 7, np.random.default_rng(3), max_iterations=1)
     twin = np.random.default_rng(3)
     shuffled = points[twin.permutation(60)]
     expected = naive.lloyd_step(shuffled, naive.kmeans_plus_plus(shuffled, 7, twin))
     np.testing.assert_allclose(result.centers, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        memory_bank.inertia(points, result.centers), naive.nearest(points, expected)[1].sum(), rtol=1e-5
-    )
+    np.testing.assert_allclose(inertia(points, result.centers), naive.nearest(points, expected)[1].sum(), rtol=1e-5)
 
 
 def test_separated_groups_are_found(rng):
@@ -31,13 +34,19 @@ def test_inertia_is_within_two_percent_of_scikit_learn(rng):
     points = (rng.standard_normal((6000, 12)) @ rng.standard_normal((12, 12))).astype(np.float32)
     ours = kmeans(points, 50, rng, max_iterations=100, tolerance=1e-4)
     theirs = cluster.KMeans(50, n_init=1, random_state=0).fit(points).inertia_
-    assert memory_bank.inertia(points, ours.centers) < 1.02 * theirs
+    assert inertia(points, ours.centers) < 1.02 * theirs
+
+
+def test_seeds_are_different_points_if_there_are_enough(rng):
+    points = rng.standard_normal((40, 3)).astype(np.float32)
+    chosen = seeds(points, 40, rng)
+    np.testing.assert_array_equal(np.unique(chosen, axis=0), np.unique(points, axis=0))
 
 
 def test_empty_cluster_moves_to_the_farthest_point():
     points = np.array([[0, 0], [0.1, 0], [9, 9]], np.float32)
     labels, distance_sq = np.zeros(3, np.int32), np.array([0, 0.01, 162], np.float32)
-    centers = memory_bank._means(points, labels, distance_sq, 2)
+    centers = _means(points, labels, distance_sq, 2)
     np.testing.assert_array_equal(centers[1], points[2])
 
 
@@ -45,12 +54,12 @@ def test_fewer_different_points_than_clusters(rng):
     points = np.repeat(rng.standard_normal((3, 4)).astype(np.float32), 10, axis=0)
     result = kmeans(points, 8, rng, max_iterations=5)
     assert result.centers.shape == (8, 4)
-    assert memory_bank.inertia(points, result.centers) == pytest.approx(0, abs=1e-4)
+    assert inertia(points, result.centers) == pytest.approx(0, abs=1e-4)
     assert np.isfinite(result.centers).all()
 
 
 @pytest.mark.parametrize("n_clusters", [1, 12])
-def test_as_few_or_as_many_clusters_as_there_can_be(rng, n_clusters):
+def test_smallest_and_largest_number_of_clusters(rng, n_clusters):
     points = rng.standard_normal((12, 3)).astype(np.float32)
     result = kmeans(points, n_clusters, rng, max_iterations=10)
     expected = points.mean(0, keepdims=True) if n_clusters == 1 else points
@@ -80,3 +89,29 @@ def test_wrong_arguments_are_named(rng, change, words):
     arguments = {"points": np.zeros((10, 2), np.float32), "n_clusters": 2, "rng": rng} | change
     with pytest.raises(ValueError, match=words):
         kmeans(**arguments)
+
+
+def test_position_mean_is_the_mean_over_images(rng):
+    images = rng.standard_normal((5, 12, 4)).astype(np.float32)
+    found = memory_bank.position_mean(iter(images))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, images.astype(np.float64).mean(0), rtol=1e-6)
+
+
+def test_centers_follow_their_nearest_descriptor(rng):
+    centers, descriptors = (rng.standard_normal((n, 4)).astype(np.float32) for n in (6, 30))
+    index, _ = naive.nearest(centers, descriptors)
+    found = memory_bank.follow(centers, descriptors, 0.25)
+    np.testing.assert_allclose(found, 0.75 * centers + 0.25 * descriptors[index], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(memory_bank.follow(centers, descriptors, 0), centers)
+
+
+def test_centers_follow_the_mean_of_their_members(rng):
+    centers, descriptors = (rng.standard_normal((n, 4)).astype(np.float32) for n in (4, 30))
+    members = rng.integers(0, 3, 30).astype(np.int32)  # the last center has no members
+    found = memory_bank.follow_members(centers, descriptors, members, 0.25)
+    for j in range(3):
+        expected = 0.75 * centers[j] + 0.25 * descriptors[members == j].mean(0)
+        np.testing.assert_allclose(found[j], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[3], centers[3])
+    assert cluster_sums(descriptors, members, 4)[1].tolist() == np.bincount(members, minlength=4).tolist()

@@ -34,7 +34,7 @@ def test_blas_setting_is_restored_after_overlapping_callers():
     assert blas_threads() == before
 
 
-def test_ordered_map_keeps_order_and_looks_only_a_little_ahead():
+def test_ordered_map_keeps_order_and_starts_few_tasks_ahead():
     started = []
 
     def work(i):
@@ -47,7 +47,7 @@ def test_ordered_map_keeps_order_and_looks_only_a_little_ahead():
     results.close()
 
 
-def test_ordered_map_raises_at_the_place_of_the_error():
+def test_ordered_map_raises_at_the_position_of_the_error():
     results = threads.ordered_map(lambda i: 1 // (3 - i), range(6), 2)
     assert [next(results) for _ in range(3)] == [0, 0, 1]
     with pytest.raises(ZeroDivisionError):
@@ -55,7 +55,7 @@ def test_ordered_map_raises_at_the_place_of_the_error():
 
 
 @pytest.mark.parametrize("cores, used", [(1, 1), (2, 2), (3, 3), (4, 3), (16, 15)])
-def test_the_default_leaves_a_computer_usable(monkeypatch, cores, used):
+def test_default_number_of_threads_leaves_a_core_free(monkeypatch, cores, used):
     monkeypatch.setattr(threads, "available_cores", lambda: cores)
     assert threads.resolve(None) == used
     assert threads.resolve(cores) == cores
@@ -65,3 +65,24 @@ def test_the_default_leaves_a_computer_usable(monkeypatch, cores, used):
 def test_wrong_number_of_threads_is_named(wrong):
     with pytest.raises(ValueError, match="threads="):
         threads.resolve(wrong)
+
+
+def test_iterator_can_be_closed_in_one_of_its_own_threads():
+    """The garbage collector can run in any thread and close an unused iterator."""
+    closed, problems = threading.Event(), []
+
+    def work(i):
+        if i == 1:
+            started.wait()
+            try:
+                results.close()
+            except Exception as error:
+                problems.append(error)
+            closed.set()
+        return i
+
+    started = threading.Event()
+    results = threads.ordered_map(work, range(40), 2)
+    assert next(results) == 0
+    started.set()
+    assert closed.wait(20) and problems == []

@@ -1,8 +1,8 @@
-"""Numba kernels: they only compute. Their callers check, allocate and multiply.
+"""Numba kernels. They only compute; their callers check arguments, allocate arrays and multiply matrices.
 
-Every kernel is serial and releases the GIL; threads.ordered_map runs several beside each other. This
-needs none of Numba's threading layers (of which one aborts the process when two Python threads meet in
-it) and gives the same bits on any number of threads. tests/naive.py holds an obvious twin of each.
+Every kernel is serial and releases the GIL, so that threads.ordered_map can run several in parallel. This needs none of
+the threading layers of Numba, one of which aborts the process when two Python threads enter it, and results are
+bit-equal for any number of threads. tests/naive.py has a simple version of each kernel.
 """
 
 from contextlib import suppress
@@ -11,19 +11,19 @@ import numba
 import numpy as np
 from numba.core.caching import FunctionCache
 
-# All of fast-math but nnan and ninf, which would delete the checks for NaN and infinity.
+# All fast-math flags except nnan and ninf, which would remove the checks for NaN and infinity.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
 class _Cache(FunctionCache):
-    """Numba's, where a file that a power cut emptied or a full disk does not take costs a second and no score."""
+    """Numba's cache on disk, except that a damaged file or a full disk only costs the time to compile again."""
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # of damaged bytes any kind
+        except Exception:  # damaged bytes can raise any error
             with suppress(Exception):
-                self.flush()  # or an index that cannot be read would stay
+                self.flush()  # remove an index that cannot be read
             return None
 
     def save_overload(self, sig, data):
@@ -32,20 +32,20 @@ class _Cache(FunctionCache):
 
 
 def _njit(function):
-    """Compile for one thread without the GIL; keep it on disk where a folder for that can be written."""
+    """Compile for one thread without the GIL, and cache the result on disk if a folder is writable."""
     dispatcher = numba.njit(nogil=True, fastmath=FASTMATH)(function)
-    with suppress(RuntimeError):  # read-only install and no writable home: compile anew in each process
+    with suppress(RuntimeError):  # no folder is writable: each process compiles again
         dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]  # cache=True puts Numba's own there
     return dispatcher
 
 
 @_njit
 def nearest_of_columns(products, half_sq, points_sq, index, distance_sq):
-    """Nearest center of each point, from |x|^2 - 2 (x.c - |c|^2 / 2); ties go to the lower index.
+    """Find the nearest center of each point by |x|^2 - 2 (x.c - |c|^2 / 2); of equally near ones, the lower index.
 
-    products (k, n), a row a center, half_sq (k,), points_sq (n,) in; index (n,) int32, distance_sq (n,) out. A running
-    maximum over rows needs neither a branch nor a sum across a vector. The expansion rounds below zero, so it is
-    clamped; NaN stays NaN.
+    In: products (k, n), one row for each center; half_sq (k,); points_sq (n,). Out: index (n,) int32; distance_sq (n,).
+    A running maximum over rows needs neither a branch nor a sum across a vector. Rounding can give values below zero;
+    they are set to 0. NaN stays NaN.
     """
     k, n = products.shape
     best, at = np.empty(n, products.dtype), np.zeros(n, np.int32)
@@ -67,9 +67,9 @@ def nearest_of_columns(products, half_sq, points_sq, index, distance_sq):
 
 @_njit
 def distance_of_columns(products, half_sq, distance):
-    """Distance of each point to its nearest center, from descriptors and products at once.
+    """Compute the distance of each point to its nearest center from descriptors and products.
 
-    products (d + k, n): d rows of descriptors x, then k of x.c; half_sq (k,) = |c|^2 / 2 in; distance (n,) out. As
+    In: products (d + k, n), d rows of descriptors x and k rows of x.c; half_sq (k,) = |c|^2 / 2. Out: distance (n,). As
     nearest_of_columns, without the index.
     """
     k, n = len(half_sq), products.shape[1]
@@ -92,10 +92,11 @@ def distance_of_columns(products, half_sq, distance):
 
 @_njit
 def next_seed(columns, pick, share, distance_sq, squared):
-    """Measure all points to the seed `pick`, and draw the next one by what is left: k-means++.
+    """Update the distances of all points for the seed `pick`, and draw the next seed: k-means++.
 
-    columns (d, n) a column a point, share 0 to 1 of the sum of distances where the next one is in; distance_sq (n,), to the
-    nearest seed, in and out; squared (n,) is scratch. Gives the next seed, -1 where every point is one.
+    In: columns (d, n), one column for each point; share, 0 to 1, a random position in the cumulative sum of squared
+    distances. In and out: distance_sq (n,) to the nearest seed. squared (n,) is a buffer. Returns the next seed, or -1
+    if every point coincides with a seed.
     """
     d, n = columns.shape
     squared[:] = 0
@@ -119,7 +120,7 @@ def next_seed(columns, pick, share, distance_sq, squared):
 
 @_njit
 def add_to_clusters(points, labels, sums, counts):
-    """Add each point (n, d) float32 to its cluster's sum (k, d) float64 and count (k,) int64."""
+    """Add each point (n, d) float32 to the sum (k, d) float64 and the count (k,) int64 of its cluster."""
     n, d = points.shape
     for i in range(n):
         j = labels[i]
@@ -130,7 +131,7 @@ def add_to_clusters(points, labels, sums, counts):
 
 @_njit
 def pool3x3(maps, out):
-    """3x3 mean, stride 1, of each channel of maps (c, h, w); zero padding counts."""
+    """Average each channel of maps (c, h, w) over 3x3 neighborhoods with stride 1; positions outside count as zeros."""
     n_channels, h, w = maps.shape
     ninth = maps.dtype.type(1 / 9)
     column = np.empty(w, maps.dtype)
@@ -155,7 +156,7 @@ def pool3x3(maps, out):
 
 @_njit
 def halve(planes, out):
-    """Half of planes (n, h, w) along both sides by the filter (1, 3, 3, 1) / 8, edges held; out (n, h/2, w/2)."""
+    """Halve both sides of planes (n, h, w) by the filter (1, 3, 3, 1) / 8 with repeated edges; out (n, h/2, w/2)."""
     n, h, w = planes.shape
     row = np.empty(w, planes.dtype)
     three, eighth = planes.dtype.type(3), planes.dtype.type(1 / 8)
@@ -171,11 +172,12 @@ def halve(planes, out):
 
 
 @_njit
-def look(pixels, found):
-    """Sums over pixels (3, h, w): found (6,) float64 out.
+def image_statistics(pixels, found):
+    """Compute statistics of pixels (3, h, w); out: found (6,) float64.
 
-    Of the second plane its values and the absolute steps down and to the right; of all planes the lowest and the highest
-    value, and how far apart from the second any is at most, added up over a column.
+    Of the second plane: the sum of its values, of the absolute differences to the pixel below, and of those to the
+    pixel on the right. Of all planes: the lowest and the highest value, and the largest sum over a column of the
+    absolute differences to the second plane.
     """
     _, h, w = pixels.shape
     lows, highs, apart = pixels[1, 0].copy(), pixels[1, 0].copy(), np.zeros(w, pixels.dtype)
@@ -203,7 +205,7 @@ def look(pixels, found):
 
 @_njit
 def add_combined_rows(first, weights, source, out):
-    """Add to each row of out (n, w) the sum of source's rows first[i], first[i] + 1, ... by weights (n, n_taps)."""
+    """Add to each row i of out (n, w) the rows first[i], first[i] + 1, ... of source, times weights (n, n_taps)."""
     n, n_taps = weights.shape
     w = source.shape[1]
     for i in range(n):
@@ -214,24 +216,24 @@ def add_combined_rows(first, weights, source, out):
 
 
 @_njit
-def stretch(score_map, low, factor, top, out):
-    """What is above `low` is stretched by `factor` and kept at `top` at most; maps (h, w), numbers of their type."""
-    h, w = score_map.shape
+def stretch(values, low, factor, top, out):
+    """Stretch values (h, w) above `low` by `factor` and clip them at `top`; all have one dtype."""
+    h, w = values.shape
     for y in range(h):
         for x in range(w):
-            value = score_map[y, x]
+            value = values[y, x]
             value = low + (value - low) * factor if value > low else value
             out[y, x] = value if value < top else top
 
 
 @_njit
 def merge_nearest(products, half_sq, points_sq, first, index, distance_sq):
-    """Merge centers first, first + 1, ... into the k nearest of each point, ascending; the earlier of equals stays.
+    """Merge the centers first, first + 1, ... into the k nearest of each point, ascending; the earlier of equals stays.
 
-    products (m, n), a row a center, half_sq (m,) = |c|^2 / 2, points_sq (n,), float32 or float64 in; index (k, n) int32
-    and distance_sq (k, n), infinity where there is none yet, in and out. The expansion is clamped at 0. Each center sinks
-    through the k rows of all points at once, which are vector instructions where one point's own list would be
-    branches that no processor foresees.
+    In: products (m, n), one row for each center; half_sq (m,) = |c|^2 / 2; points_sq (n,), all float32 or float64. In
+    and out: index (k, n) int32 and distance_sq (k, n), infinity where no center is known yet. Values below 0 are set to
+    0. Each center is compared with one row of all points after another. This gives vector instructions, whereas a list
+    for each point would give branches that a processor cannot predict.
     """
     m, n = products.shape
     k = len(index)
@@ -258,18 +260,17 @@ def merge_nearest(products, half_sq, points_sq, first, index, distance_sq):
 
 
 @_njit
-def hypersphere_gradient(
-    descriptors, centers, index, distance_sq, n_neighbors, radius_sq, margin, gains, gradient, sums
-):
-    """Terms of the coupled-hypersphere loss and their gradient with respect to the descriptors.
+def hypersphere_gradient(descriptors, centers, index, distance_sq, n_neighbors, loss, gradient, sums):
+    """Compute the terms of the coupled-hypersphere loss and their gradient with respect to the descriptors.
 
-    descriptors (n, d), centers (m, d), index and distance_sq (n, K + J) ascending, gains (2,): factors of one
-    attraction and one repulsion term. gradient (n, d) and sums (4,) float64 out: sum of attraction terms, of
-    repulsion terms, active attraction terms, active repulsion terms; a term at exactly 0 counts half, which is
-    what a central difference sees there.
+    In: descriptors (n, d); centers (m, d); index and distance_sq (n, K + J), ascending; loss (4,) float64, the squared
+    radius, the margin, and the factors of an attraction and of a repulsion term. Out: gradient (n, d); sums (4,)
+    float64, the sum of the attraction terms, the sum of the repulsion terms, and the numbers of active terms of both
+    kinds. A term of exactly 0 counts as one half, which agrees with a central difference.
     """
     n, d = descriptors.shape
     n_all = index.shape[1]
+    radius_sq, margin = loss[0], loss[1]
     sums[:] = 0
     for i in range(n):
         for c in range(d):
@@ -283,7 +284,7 @@ def hypersphere_gradient(
             kind = 0 if attracts else 1
             sums[kind] += value
             sums[2 + kind] += active
-            factor = 2 * active * gains[kind] * (1 if attracts else -1)
+            factor = 2 * active * loss[2 + kind] * (1 if attracts else -1)
             center = index[i, j]
             for c in range(d):
                 gradient[i, c] += factor * (descriptors[i, c] - centers[center, c])

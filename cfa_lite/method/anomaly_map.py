@@ -1,27 +1,30 @@
-"""Stage 6: distance maps of all levels -> one score map and one raw score an image."""
+"""Anomaly map: the distance maps of all levels are combined, smoothed and corrected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from . import _kernels
 from .resampling import bilinear_matrix
 
-SMOOTHING_SHARE = 4 / 224  # Gaussian sigma as a share of the working size's short side (METHOD.md, stage 6)
-SHORT_SIDE_PX = 256  # of a larger image, as usual: its defects do not grow with it
-_TRUNCATE = 4.0  # the Gaussian ends after so many sigma
-POSITION_PRIOR = 20  # images
+SMOOTHING_SHARE = 4 / 224  # sigma of the Gaussian as a share of the short side of the working size
+SHORT_SIDE_PX = 256  # sigma does not grow with larger images, because their defects do not
+_TRUNCATE = 4.0  # the Gaussian is cut off at this multiple of sigma
+POSITION_PRIOR = 20  # images without an excess that are added to the mean of each position
 _CELL_PX = 8
-_MEDIAN_STEP = 4  # the median is taken of every 4th row and column: smoothing leaves no more than that
+_MEDIAN_STEP = 4  # the median uses every 4th row and column; the smoothed map has no finer structure
 
 
 @lru_cache(maxsize=256)
 def _side_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
-    """Bilinear interpolation (half-pixel centers, edges held) and then Gaussian smoothing (edges
-    mirrored) along one side, as one matrix (n_out, n_in): both are linear and separable."""
+    """Combine bilinear interpolation and Gaussian smoothing along one side into a matrix (n_out, n_in) float64.
+
+    Both are linear and separable. The Gaussian mirrors the edges.
+    """
     rows = np.arange(n_out)
     radius = int(_TRUNCATE * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
@@ -31,14 +34,15 @@ def _side_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
     source = np.minimum(source, 2 * n_out - 1 - source)
     gaussian = np.zeros((n_out, n_out))
     np.add.at(gaussian, (np.broadcast_to(rows[:, None], source.shape), source), kernel)
-    return gaussian @ bilinear_matrix(n_in, n_out)
+    matrix: np.ndarray = gaussian @ bilinear_matrix(n_in, n_out)
+    return matrix
 
 
 @lru_cache(maxsize=256)
-def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """The band of one side's matrix that is not 0: its first column (n_out,) in each row, and values (n_out, n_taps).
+def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Extract the band of one side's matrix that is not 0: its first column in each row, and its values.
 
-    A `sigma` of 0 is bilinear interpolation alone.
+    The first columns have shape (n_out,), the values (n_out, n_taps). With a `sigma` of 0 the matrix only interpolates.
     """
     matrix = _side_matrix(n_in, n_out, sigma) if sigma > 0 else bilinear_matrix(n_in, n_out)
     used = matrix != 0
@@ -48,10 +52,20 @@ def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype) -> tuple[np.ndar
     return first, np.take_along_axis(matrix, first[:, None] + np.arange(n_taps), 1).astype(dtype)
 
 
-def _add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
-    """Add a map, brought to `total`'s size bilinearly and smoothed, to `total`.
+def add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
+    """Resize a map bilinearly, smooth it, and add it to another one.
 
-    Rows and columns are each one banded matrix: a pixel is made of the few patches near it.
+    Parameters
+    ----------
+    patch_map : ndarray (h_in, w_in) float32 or float64
+    sigma : float, at least 0
+        Standard deviation of the Gaussian in pixels of `total`.
+    total : ndarray (h, w) float32 or float64
+        The resized map is added to it, in its dtype.
+
+    Notes
+    -----
+    Rows and columns are each multiplied by a banded matrix, because a pixel depends only on the patches near it.
     """
     (h_in, w_in), (h, w), dtype = patch_map.shape, total.shape, total.dtype
     wide = np.zeros((w, h_in), dtype)
@@ -62,18 +76,18 @@ def _add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None
 def weighted_map(
     distance_maps: Iterable[np.ndarray], weights: Iterable[float], size_px: tuple[int, int], smoothing: float
 ) -> np.ndarray:
-    """Weighted sum of the levels' distance maps, each brought to `size_px` bilinearly, smoothed.
+    """Resize the distance maps of all levels bilinearly, smooth them, and sum them up with weights.
 
     Parameters
     ----------
-    distance_maps : iterable of ndarray (h, w) float32
-        One a level on the level's own grid.
+    distance_maps : iterable of ndarray (h_in, w_in) float32
+        One map for each level, on the grid of the level.
     weights : iterable of float
-        One a level.
+        One weight for each level.
     size_px : (int, int)
         Height and width of the working size.
     smoothing : float
-        Gaussian sigma as a share of the short side.
+        Standard deviation of the Gaussian as a share of the short side.
 
     Returns
     -------
@@ -81,109 +95,121 @@ def weighted_map(
 
     Notes
     -----
-    Maps of one grid are summed first.
+    Maps on the same grid are summed before they are resized.
     """
     sums: dict[tuple[int, ...], np.ndarray] = {}
-    for distances, weight in zip(distance_maps, weights, strict=True):
+    for distances, weight in zip(distance_maps, weights):
         weighted = distances * np.float32(weight)
         known = sums.get(distances.shape)
         sums[distances.shape] = weighted if known is None else known + weighted
     sigma = smoothing * min(*size_px, SHORT_SIDE_PX)
     total = np.zeros(size_px, np.float32)
     for weighted in sums.values():
-        _add_resized(weighted, sigma, total)
+        add_resized(weighted, sigma, total)
     return total
 
 
-def remove_background(score_map: np.ndarray, share: float, inside: np.ndarray | None = None) -> np.ndarray:
-    """Take a share of the image's own median off its map: light, focus or another lot lift it all.
-
-    The median is of what counts, `inside` (h, w) bool.
-    """
-    return score_map - np.float32(share) * _median(score_map, inside)
-
-
-def to_score(score_map: np.ndarray, score: float, inside: np.ndarray | None = None) -> np.ndarray:
-    """Bring an image's map to its score: above its own median it is stretched so that its peak is the score.
+def remove_background(anomaly_map: np.ndarray, share: float, inside: np.ndarray | None = None) -> np.ndarray:
+    """Subtract a share of the map's median.
 
     Parameters
     ----------
-    score_map : ndarray (h, w) float32
-        In the score's unit, but made of other levels.
-    score : float
+    anomaly_map : ndarray (h, w) float32
+    share : float, 0 to 1
     inside : ndarray (h, w) bool, optional
-        What counts; elsewhere the map becomes 0, or the score if that is lower.
+        Pixels that the inspection mask includes; the median is over these.
+
+    Returns
+    -------
+    ndarray (h, w) float32
 
     Notes
     -----
-    So an image above the limit shows where, and one below shows nothing; the order of a map's pixels stays as
-    it is. The median stays too: the map of a part that is as usual is on one scale with every other.
+    Changes of the light, the focus or the material raise the whole map.
     """
-    counted = score_map if inside is None else np.where(inside, score_map, -np.inf)
-    low, top = _median(score_map, inside), np.float32(score)
+    return anomaly_map - np.float32(share) * _median(anomaly_map, inside)
+
+
+def to_score(anomaly_map: np.ndarray, score: float, inside: np.ndarray | None = None) -> np.ndarray:
+    """Stretch the map above its median so that its peak equals the score of the image.
+
+    Parameters
+    ----------
+    anomaly_map : ndarray (h, w) float32
+        In the unit of the score, but computed from other levels.
+    score : float
+    inside : ndarray (h, w) bool, optional
+        Pixels that the inspection mask includes. All others become 0, or the score if it is below 0.
+
+    Returns
+    -------
+    ndarray (h, w) float32
+
+    Notes
+    -----
+    The map of an image above the limit has a region above the limit, and the map of any other image has none. The order
+    of the pixels is unchanged. The median is unchanged too, so that the maps of normal images have the same scale.
+    """
+    counted = anomaly_map if inside is None else np.where(inside, anomaly_map, -np.inf)
+    low, top = _median(anomaly_map, inside), np.float32(score)
     place = np.unravel_index(np.argmax(counted), counted.shape)
-    peak = score_map[place]
-    # lower than its own median, or without any relief, it is only cut
+    peak = anomaly_map[place]
+    # A map is only clipped if it is constant, or if the score is below its median.
     factor = (top - low) / (peak - low) if low < top and low < peak else np.float32(1)
-    brought = np.empty_like(score_map)
-    _kernels.stretch(score_map, low, factor, top, brought)
-    brought[place] = top  # exactly, whatever was rounded
-    return brought if inside is None else np.where(inside, brought, min(np.float32(0), top))
+    stretched = np.empty_like(anomaly_map)
+    _kernels.stretch(anomaly_map, low, factor, top, stretched)
+    stretched[place] = top  # exactly, in spite of rounding
+    return stretched if inside is None else np.where(inside, stretched, min(np.float32(0), top))
 
 
-def _median(score_map: np.ndarray, inside: np.ndarray | None) -> np.float32:
-    return np.median(score_map[::_MEDIAN_STEP, ::_MEDIAN_STEP] if inside is None else score_map[inside])
+def _median(anomaly_map: np.ndarray, inside: np.ndarray | None) -> np.float32:
+    median: np.float32 = np.median(
+        anomaly_map[::_MEDIAN_STEP, ::_MEDIAN_STEP] if inside is None else anomaly_map[inside]
+    )
+    return median
 
 
 def position_grid(size_px: tuple[int, int]) -> tuple[int, int]:
-    """Grid on which position means are held: a cell for every 8 x 8 pixels of the working size."""
+    """Determine the grid (rows, columns) of the position means: one cell for each 8x8 pixels of the working size."""
     h, w = (max(1, side // _CELL_PX) for side in size_px)
     return h, w
 
 
 def position_mean(sums: np.ndarray, n: int) -> np.ndarray:
-    """How much higher than elsewhere good images are at each place, shrunk towards nowhere.
+    """Compute the mean excess score of normal images at each position, shrunk towards zero.
 
     Parameters
     ----------
-    sums : ndarray (h, w)
-        Sum of the cell means of `n` good images.
-
-    Notes
-    -----
-    Where a part always looks less usual than elsewhere, as at an edge, a new one does too. A place's mean of
-    few images is uncertain: it counts as much as if `POSITION_PRIOR` more showed nothing special there.
-    """
-    return ((sums - sums.mean()) / (n + POSITION_PRIOR)).astype(np.float32)
-
-
-def remove_position_mean(score_map: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Take the position means, brought to the map's size bilinearly, off a map."""
-    without = score_map.copy()
-    _add_resized(-mean, 0.0, without)
-    return without
-
-
-def certainty_score(distance_sq: np.ndarray) -> np.ndarray:
-    """Patch scores of recipe `paper`: softmin(d_1..d_K)[1] * d_1.
-
-    Parameters
-    ----------
-    distance_sq : ndarray (n, K)
-        Squared distances to the K nearest centers, ascending.
+    sums : ndarray (h, w) float64
+        Sum of the cell means of the maps of `n` normal images.
+    n : int
 
     Returns
     -------
-    ndarray (n,)
-        Nearest distance, weighted by how much nearer that center is than the next ones; with K = 1 the
-        nearest distance itself.
+    ndarray (h, w) float32
+
+    Notes
+    -----
+    mean = (sums - mean(sums)) / (n + 20). Some positions, such as edges, have higher scores in every image. The mean of
+    a few images is uncertain. Shrinking has the effect of `POSITION_PRIOR` more images without any excess.
     """
-    distance = np.sqrt(distance_sq)
-    return distance[:, 0] / np.exp(distance[:, :1] - distance).sum(axis=1)
+    mean: np.ndarray = ((sums - sums.mean()) / (n + POSITION_PRIOR)).astype(np.float32)
+    return mean
 
 
-def smooth_map(patch_map: np.ndarray, size_px: tuple[int, int], sigma: float) -> np.ndarray:
-    """One map brought to `size_px` bilinearly and smoothed, in its own float type."""
-    total = np.zeros(size_px, patch_map.dtype)
-    _add_resized(patch_map, sigma, total)
-    return total
+def remove_position_mean(anomaly_map: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Subtract the position means, resized bilinearly, from a map.
+
+    Parameters
+    ----------
+    anomaly_map : ndarray (h, w) float32
+    mean : ndarray (h_in, w_in) float32
+        From `position_mean`.
+
+    Returns
+    -------
+    ndarray (h, w) float32
+    """
+    corrected = anomaly_map.copy()
+    add_resized(-mean, 0.0, corrected)
+    return corrected

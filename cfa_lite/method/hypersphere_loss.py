@@ -1,6 +1,6 @@
-"""Between bank and scoring: the coupled-hypersphere loss, its gradient by hand, and AdamW.
+"""Coupled-hypersphere loss and its gradient.
 
-Every function works in the float type that it is given.
+The functions compute in the float dtype of their arguments.
 """
 
 from __future__ import annotations
@@ -9,16 +9,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..parameters import LossSettings
 from . import _kernels
 
 
 @dataclass(frozen=True)
-class LossTerms:
-    """Loss of some descriptors, a share of a batch.
+class LossSettings:
+    """Constants of the coupled-hypersphere loss, with their published values.
 
-    `attraction` and `repulsion` add up to the loss; `active` holds the number of their terms above 0, one
-    at exactly 0 counting half; `of_descriptors` (n, d) and `of_radius` are gradients.
+    Attributes
+    ----------
+    n_neighbors : int, at least 1
+        K, the number of nearest centers that attract a descriptor.
+    n_hard_negatives : int, at least 0
+        J, the number of next centers that repel it.
+    margin : float, at least 0
+        alpha, of the repulsion.
+    nu : float, above 0
+        Both terms are divided by it.
+    """
+
+    n_neighbors: int = 3
+    n_hard_negatives: int = 3
+    margin: float = 0.1
+    nu: float = 1e-3
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Loss of some descriptors of a batch, and its gradient.
+
+    Attributes
+    ----------
+    attraction, repulsion : float
+        They add up to the loss.
+    active : (float, float)
+        Numbers of attraction and repulsion terms above 0. A term of exactly 0 counts as one half.
+    of_descriptors : ndarray (n, d)
+        Gradient with respect to the descriptors.
+    of_radius : float
+        Derivative with respect to the radius.
     """
 
     attraction: float
@@ -36,33 +65,38 @@ def coupled_hypersphere(
     settings: LossSettings,
     n_patches: int,
 ) -> LossTerms:
-    """The coupled-hypersphere loss and its gradient.
+    """Compute the coupled-hypersphere loss and its gradient.
 
     Parameters
     ----------
-    descriptors : ndarray (n, d)
-    centers : ndarray (m, d)
+    descriptors : ndarray (n, d) float32 or float64
+    centers : ndarray (n_centers, d) of the same dtype
     nearest : (ndarray (n, K + J) int32, ndarray (n, K + J))
-        Index of, and squared distance to, the K + J nearest centers, ascending: neighbors.nearest_k.
+        Indices of the K + J nearest centers and squared distances to them, ascending: the result of
+        `neighbors.nearest_k`.
     radius : float
+        Radius of the hyperspheres.
     settings : LossSettings
     n_patches : int
-        T, of the whole batch that these descriptors are part of.
+        T, the number of descriptors of the whole batch.
+
+    Returns
+    -------
+    LossTerms
 
     Notes
     -----
-    L_att = 1/(nu T K) sum_t sum_{k<=K} max(0, d2_k - r^2), L_rep = 1/(nu T J) sum_t sum_{j>K} max(0, r^2 - d2_j - alpha)
-    over the K + J nearest centers, squared distances ascending. d L / d phi_t sums 2 (phi_t - c) over active
-    attraction terms and -2 (phi_t - c) over active repulsion terms, d L / d r is -2 r and +2 r. The published code
-    takes the repulsion slice from J on where K is meant; the two are equal at its values.
+    L_att = 1/(nu T K) sum_t sum_{k<=K} max(0, d2_k - r^2) and L_rep = 1/(nu T J) sum_t sum_{j>K} max(0, r^2 - d2_j -
+    alpha), with squared distances d2 to the K + J nearest centers, ascending. dL/dphi_t is the sum of 2 (phi_t - c)
+    over active attraction terms and -2 (phi_t - c) over active repulsion terms. dL/dr is -2 r and 2 r. The published
+    code begins the repulsion terms at J instead of K; the two are equal for the published values.
     """
     k, j = settings.n_neighbors, settings.n_hard_negatives
     index, distance_sq = nearest
     gains = 1 / (settings.nu * n_patches * np.array([k, max(j, 1)], np.float64))
     gradient, sums = np.empty_like(descriptors), np.empty(4)
-    _kernels.hypersphere_gradient(
-        descriptors, centers, index, distance_sq, k, radius**2, settings.margin, gains, gradient, sums
-    )
+    loss = np.array([radius**2, settings.margin, *gains])
+    _kernels.hypersphere_gradient(descriptors, centers, index, distance_sq, k, loss, gradient, sums)
     return LossTerms(
         attraction=sums[0] * gains[0],
         repulsion=sums[1] * gains[1],
@@ -70,34 +104,3 @@ def coupled_hypersphere(
         of_descriptors=gradient,
         of_radius=2 * radius * (sums[3] * gains[1] - sums[2] * gains[0]),
     )
-
-
-class AdamW:
-    """AdamW with amsgrad (Loshchilov and Hutter 2019; Reddi et al. 2018), in place.
-
-    Parameters
-    ----------
-    parameters : list of ndarray
-        Changed by `step`.
-    learning_rate, weight_decay : float
-        Published values 1e-3 and 5e-4.
-    """
-
-    def __init__(self, parameters: list[np.ndarray], learning_rate: float, weight_decay: float):
-        self._parameters = parameters
-        self._learning_rate, self._weight_decay = learning_rate, weight_decay
-        self._mean, self._square, self._largest = (
-            [np.zeros(p.shape, np.float64) for p in parameters] for _ in range(3)
-        )
-        self._n_steps = 0
-
-    def step(self, gradients: list[np.ndarray], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        """One step: decay the parameters, then move them against their gradients."""
-        self._n_steps += 1
-        first, second = (1 - beta**self._n_steps for beta in betas)
-        for p, g, mean, square, largest in zip(self._parameters, gradients, self._mean, self._square, self._largest):
-            mean += (1 - betas[0]) * (g - mean)
-            square += (1 - betas[1]) * (g.astype(np.float64) ** 2 - square)
-            np.maximum(largest, square, out=largest)
-            move = self._learning_rate / first * mean / (np.sqrt(largest) / np.sqrt(second) + eps)
-            p[...] = p * (1 - self._learning_rate * self._weight_decay) - move

@@ -1,4 +1,4 @@
-"""Stage 7: raw scores of held-out good images -> limits with a stated rate, and a verdict for each new image."""
+"""Limits: raw scores of held-out good images -> limits with a guaranteed rate, and the verdict for a new image."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from typing import Any
 import numpy as np
 
 N_FOLDS = 4
-FENCE = 3.0
+FENCE = 3.0  # interquartile ranges
 MIN_FOR_FENCE = 20
-MIN_FOR_SHIFT = 20  # images in a batch, below which nothing is said of it as a whole
+MIN_FOR_SHIFT = 20  # a batch with fewer images is not tested for a shift
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Two limits of the raw score, and what is promised of them.
+    """Both limits of the raw score, and the rates that are guaranteed for them.
 
     Attributes
     ----------
-    threshold, unsure_threshold : float
-        Above the first an image is NG, above the second UNSURE.
+    threshold : float
+        An image with a higher raw score is NG.
+    unsure_threshold : float
+        An image with a higher raw score, up to `threshold`, is UNSURE.
     false_alarm_rate, unsure_rate : float
-        Asked for.
+        Requested rates.
     promised_rate, promised_unsure_rate : float
-        A good image exchangeable with those that made the limits is above them with at most this probability.
-        Higher than asked where there were too few images.
+        Upper bounds of the probability that a good image exceeds the limits, if it is exchangeable with the images
+        that the limits were computed from. They are higher than the requested rates if there were too few images.
     margin : float
-        Share by which both limits are above what the rates need.
-    n_images, n_groups : int
-        Good images that made the limits, and how many of them count as independent.
+        Share that was added to both limits.
+    n_images : int
+        Number of good images that the limits were computed from.
+    n_groups : int
+        Number of groups among these images. Only groups count as independent.
     source : str
         "fit", "calibrate" or "by hand".
     """
@@ -48,16 +52,23 @@ class Limits:
     source: str
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to a dictionary of JSON types."""
         return asdict(self)
 
 
 def folds(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fold (0 to min(N_FOLDS, n) - 1) of each training image, whole groups at random, sizes as even as can be.
+    """Assign each training image to a fold, whole groups at random, with folds of similar size.
 
     Parameters
     ----------
     groups : ndarray (n,) of int
-        Images of one group cannot vouch for one another. If all are of one group, images are divided singly.
+        Group of each image. If there is only one group, its images are assigned one by one.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (n,) of int
+        From 0 to min(N_FOLDS, number of groups) - 1.
     """
     names, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) == 1:
@@ -67,44 +78,60 @@ def folds(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for group in np.argsort(rng.permutation(len(sizes))):
         fold_of[group] = np.argmin(filled)
         filled[fold_of[group]] += sizes[group]
-    return fold_of[group_of]
+    folds_of_images: np.ndarray = fold_of[group_of]
+    return folds_of_images
 
 
 def find_outliers(held_out: np.ndarray) -> np.ndarray:
-    """Which good images (n,) bool are so unlike the others that a bank should not hold them.
+    """Find the good images that differ too much from the others to be in the memory bank.
 
-    Tukey's fence: more than `FENCE` interquartile ranges above the upper quartile; of these at most a tenth of the
-    images, the highest. None of fewer than `MIN_FOR_FENCE`, where each image may be a kind of its own.
+    Parameters
+    ----------
+    held_out : ndarray (n,)
+        Held-out scores of the good images.
+
+    Returns
+    -------
+    ndarray (n,) bool
+
+    Notes
+    -----
+    Tukey's fence: an outlier is more than `FENCE` interquartile ranges above the upper quartile. At most a tenth of the
+    images are outliers, those with the highest scores. With fewer than `MIN_FOR_FENCE` images there are none, because
+    each image can then be the only one of its kind.
     """
     n = len(held_out)
     if n < MIN_FOR_FENCE:
         return np.zeros(n, bool)
     low, high = np.quantile(held_out, (0.25, 0.75))
     rank = np.argsort(np.argsort(-held_out, kind="stable"), kind="stable")
-    return (held_out > high + FENCE * (high - low)) & (rank < n // 10)
+    is_outlier: np.ndarray = (held_out > high + FENCE * (high - low)) & (rank < n // 10)
+    return is_outlier
 
 
 def bound(scores: np.ndarray, groups: np.ndarray, rate: float) -> tuple[float, float]:
-    """Lowest limit that a new good image exceeds with at most this probability, and the probability promised.
+    """Compute the lowest limit that a new good image exceeds with at most the given probability.
 
     Parameters
     ----------
     scores : ndarray (n,)
-        Of good images that the scoring model has not seen.
+        Scores of good images that the model was not fitted on.
     groups : ndarray (n,) of int
+        Group of each image.
     rate : float, 0 to 1
 
     Returns
     -------
     limit : float
     promised : float
-        `rate`, or 1 / (number of groups + 1) where that is more: then the limit is the highest score.
+        The guaranteed probability: `rate`, or 1 / (number of groups + 1) if this is higher. In the latter case the
+        limit is the highest score.
 
     Notes
     -----
-    Split conformal prediction (Vovk et al. 2005) if each image is a group: the ceil((n + 1)(1 - rate))-th lowest
-    score. A group counts once, its images sharing its weight: exact for groups that are exchangeable and a new
-    image drawn from a new group (hierarchical conformal prediction, Lee, Barber and Willett 2023).
+    If each image is a group, this is split conformal prediction (Vovk et al. 2005): the ceil((n + 1)(1 - rate))-th
+    lowest score. The images of a group share its weight. The guarantee is exact if the groups are exchangeable and the
+    new image belongs to a new group (hierarchical conformal prediction, Lee, Barber and Willett 2023).
     """
     order = np.argsort(scores, kind="stable")
     covered = np.cumsum(_weights(groups)[order])
@@ -114,20 +141,52 @@ def bound(scores: np.ndarray, groups: np.ndarray, rate: float) -> tuple[float, f
 
 
 def rate_above(limit: float, scores: np.ndarray, groups: np.ndarray) -> float:
-    """Probability that can be promised of a limit that was chosen without these scores."""
+    """Compute the probability that can be guaranteed for a limit that was chosen without these scores.
+
+    Parameters
+    ----------
+    limit : float
+    scores : ndarray (n,)
+        Scores of good images.
+    groups : ndarray (n,) of int
+        Group of each image.
+
+    Returns
+    -------
+    float
+        Upper bound of the probability that a new good image exceeds `limit`.
+    """
     return 1 - float(_weights(groups)[scores <= limit].sum())
 
 
 def _weights(groups: np.ndarray) -> np.ndarray:
-    """Weight of each score; they add up to n_groups / (n_groups + 1), the rest is the new image's own."""
+    """Compute the weight of each score: they add up to n_groups / (n_groups + 1), and the new image has the rest."""
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    return 1 / (sizes[group_of] * (len(sizes) + 1))
+    weights: np.ndarray = 1 / (sizes[group_of] * (len(sizes) + 1))
+    return weights
 
 
-def limits(
+def make_limits(
     scores: np.ndarray, groups: np.ndarray, false_alarm_rate: float, unsure_rate: float, margin: float, source: str
 ) -> Limits:
-    """Both limits from scores (n,) of good images in groups (n,)."""
+    """Compute both limits from the scores of good images.
+
+    Parameters
+    ----------
+    scores : ndarray (n,)
+        Scores of good images that the model was not fitted on.
+    groups : ndarray (n,) of int
+        Group of each image.
+    false_alarm_rate, unsure_rate : float, 0 to 1
+    margin : float, at least 0
+        Share that is added to both limits.
+    source : str
+        "fit" or "calibrate".
+
+    Returns
+    -------
+    Limits
+    """
     upper, promised = bound(scores, groups, false_alarm_rate)
     lower, promised_unsure = bound(scores, groups, unsure_rate)
     return Limits(
@@ -144,11 +203,25 @@ def limits(
     )
 
 
-def moved(known: Limits, factor: float, scores: np.ndarray, groups: np.ndarray) -> Limits:
-    """Both limits times `factor`, by hand, and what these good images' scores let one promise of them."""
-    upper, lower = known.threshold * factor, known.unsure_threshold * factor
+def scaled(limits: Limits, factor: float, scores: np.ndarray, groups: np.ndarray) -> Limits:
+    """Multiply both limits by a factor that the user chose.
+
+    Parameters
+    ----------
+    limits : Limits
+    factor : float, above 0
+    scores : ndarray (n,)
+        Scores of good images, from which the guaranteed rates of the new limits are computed.
+    groups : ndarray (n,) of int
+        Group of each image.
+
+    Returns
+    -------
+    Limits
+    """
+    upper, lower = limits.threshold * factor, limits.unsure_threshold * factor
     return replace(
-        known,
+        limits,
         threshold=upper,
         unsure_threshold=lower,
         promised_rate=rate_above(upper, scores, groups),
@@ -158,20 +231,36 @@ def moved(known: Limits, factor: float, scores: np.ndarray, groups: np.ndarray) 
 
 
 def verdict(score: float, unsure_from: float) -> str:
-    """OK up to the lower limit, UNSURE up to the limit, 1.0, NG above it."""
+    """Decide: "OK" up to `unsure_from`, "UNSURE" up to 1.0, the limit, and "NG" above."""
     return "NG" if score > 1.0 else "UNSURE" if score > unsure_from else "OK"
 
 
 def percentile(raw_score: float, good: np.ndarray) -> float:
-    """How many of a hundred good images have a raw score no higher."""
+    """Compute the percentage of good images (n,) whose raw score is at most `raw_score`."""
     return 100 * float(np.mean(good <= raw_score))
 
 
 def has_shifted(batch: Sequence[float] | np.ndarray, good: np.ndarray) -> bool:
-    """Whether a batch's raw scores are so high that camera, light or product must differ, or most are defective.
+    """Test whether the scores of a batch are so high that the camera, the light or the product must have changed.
 
-    Three quarters of the batch above three quarters of the good images: as long as half of a batch of
-    `MIN_FOR_SHIFT` is good and as the good images were, that has a probability of at most 2 %.
+    A batch in which most images are defective also has such scores.
+
+    Parameters
+    ----------
+    batch : sequence of float
+        Raw scores of the images of the batch.
+    good : ndarray (n,)
+        Held-out scores of the good images.
+
+    Returns
+    -------
+    bool
+        False for a batch of fewer than `MIN_FOR_SHIFT` images.
+
+    Notes
+    -----
+    The batch has shifted if three quarters of it are above three quarters of the good images. If at least half of a
+    batch of `MIN_FOR_SHIFT` images is good, this has a probability of at most 2%.
     """
     if len(batch) < MIN_FOR_SHIFT:
         return False

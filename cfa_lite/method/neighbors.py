@@ -1,4 +1,4 @@
-"""Stage 5, its inner part: which centers are nearest to points, and how far."""
+"""Nearest centers of points, and the distances to them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import numpy as np
 from .. import threads
 from . import _kernels
 
-# Points multiplied and searched at a time, for nearest and for distances: products stay in the second-level cache.
+# Points per block of `nearest` and of `distances`, so that products stay in the second-level cache.
 _BLOCK, _BLOCK_DISTANCES = 256, 128
-_BLOCK_K, _CENTERS_K = 128, 1024  # points and centers of nearest_k at a time
+_BLOCK_K, _CENTERS_K = 128, 1024  # points and centers per block of `nearest_k`
 
 
 def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest center of each point.
+    """Find the nearest center of each point.
 
     Parameters
     ----------
     points : ndarray (n, d) float32
-    centers : ndarray (k, d) float32
-    n_threads : int
-        The answer does not depend on it.
+    centers : ndarray (n_centers, d) float32
+    n_threads : int, at least 1
+        The result is bit-equal for any number.
 
     Returns
     -------
     index : ndarray (n,) int32
-        Ties go to the lower index.
+        Of equally near centers, the lower index.
     distance_sq : ndarray (n,) float32
-        Squared distance, never below 0. NaN for a point that is not finite.
+        Squared distances, at least 0. NaN for a point that is not finite.
 
     Notes
     -----
-    |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): one BLAS product a block and one pass over it while it is in cache.
-    Descriptors are centred, so the expansion loses few digits; what it rounds below 0 is clamped.
+    |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2). Each block needs one BLAS product, and one pass over it while it is in the
+    cache. Descriptors are centered, so the expansion loses few digits. Values below 0 are set to 0.
     """
     n = len(points)
     points_sq = np.einsum("ij,ij->i", points, points)
@@ -56,11 +56,12 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
 
 
 def _half_squares(centers: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", centers, centers) / 2
+    half_sq: np.ndarray = np.einsum("ij,ij->i", centers, centers) / 2
+    return half_sq
 
 
 def folded(weight: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A descriptor and its bank as what `distances` multiplies with.
+    """Combine a linear descriptor and its memory bank into the matrices that `distances` uses.
 
     Parameters
     ----------
@@ -71,20 +72,23 @@ def folded(weight: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns
     -------
     matrix : ndarray (d + n_centers, c) float32
-        Gives a patch's descriptor, and its products with all centers.
+        Maps a centered patch to its descriptor, followed by the products of the descriptor with all centers.
     half_sq : ndarray (n_centers,) float32
-        Half the squared norm of each center.
+        Half of the squared norm of each center.
     """
     return np.concatenate([weight.T, centers @ weight.T]), _half_squares(centers)
 
 
 def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> np.ndarray:
-    """Distance of each patch to its nearest center, by a level's `folded` matrices.
+    """Compute the distance of each patch to its nearest center.
 
     Parameters
     ----------
     patches : ndarray (c, n) float32
-        A column a patch, centred by the level's mean.
+        One column for each patch. The mean of the level is already subtracted.
+    matrix : ndarray (d + n_centers, c) float32
+    half_sq : ndarray (n_centers,) float32
+        Both from `folded`.
 
     Returns
     -------
@@ -92,45 +96,45 @@ def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> n
 
     Notes
     -----
-    Descriptors are linear, so they and their products with the bank are one product. Block by block it stays in the
-    cache; the buffer is used again, for a new one costs more than it takes to fill it.
+    Descriptors are linear, so one matrix product gives them and their products with the centers. Each block stays in
+    the cache. The buffer is reused, because allocating a new one takes longer than filling it.
     """
     n = patches.shape[1]
-    found = np.empty(n, np.float32)
-    buffer = np.empty(0, np.float32)
+    distance = np.empty(n, np.float32)
+    buffer = np.empty((0, 0), np.float32)
     with threads.serial_blas():
         for part in _blocks(n, _BLOCK_DISTANCES):
             shape = len(matrix), part.stop - part.start
             if buffer.shape != shape:
                 buffer = np.empty(shape, np.float32)
             np.dot(matrix, patches[:, part], out=buffer)
-            _kernels.distance_of_columns(buffer, half_sq, found[part])
-    return found
+            _kernels.distance_of_columns(buffer, half_sq, distance[part])
+    return distance
 
 
 def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest centers of each point, nearest first.
+    """Find the k nearest centers of each point, nearest first.
 
     Parameters
     ----------
     points : ndarray (n, d) float32 or float64
-    centers : ndarray (m, d) of the same type
-    k : int, 1 to m
-    n_threads : int
-        The answer does not depend on it.
+    centers : ndarray (n_centers, d) of the same dtype
+    k : int, 1 to n_centers
+    n_threads : int, at least 1
+        The result is bit-equal for any number.
 
     Returns
     -------
     index : ndarray (n, k) int32
-        Of equals the lower index comes first.
-    distance_sq : ndarray (n, k) of the type of `points`
-        Squared distances, ascending, never below 0.
+        Of equally near centers, the lower index comes first.
+    distance_sq : ndarray (n, k) of the dtype of `points`
+        Squared distances, ascending, at least 0.
 
     Notes
     -----
-    One BLAS product a block and one pass over it while it is in cache.
+    Computed as in `nearest`, for blocks of points and of centers.
     """
-    n, m = len(points), len(centers)
+    n, n_centers = len(points), len(centers)
     points_sq = np.einsum("ij,ij->i", points, points)
     half_sq = _half_squares(centers)
     index, distance_sq = np.empty((n, k), np.int32), np.empty((n, k), points.dtype)
@@ -138,7 +142,7 @@ def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 
     def one_block(part: slice) -> None:
         shape = k, part.stop - part.start
         at, least_sq = np.zeros(shape, np.int32), np.full(shape, np.inf, points.dtype)
-        for some in _blocks(m, _CENTERS_K):
+        for some in _blocks(n_centers, _CENTERS_K):
             products = centers[some] @ points[part].T
             _kernels.merge_nearest(products, half_sq[some], points_sq[part], some.start, at, least_sq)
         index[part], distance_sq[part] = at.T, least_sq.T

@@ -1,83 +1,120 @@
-"""Stage 8: an image's map -> connected regions above the limit, in the image's own pixels."""
+"""Regions: the connected parts of an anomaly map above the limit, in pixels of the image."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from ..results import Region
 
-# Steps along cell edges and, for each, the cells to its left and right seen from the corner it starts at.
-_STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # right, down, left, up as (row, column)
+_STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # along cell edges as (row, column): right, down, left, up
 
 
-def without_small(score_map: np.ndarray, min_cells: float) -> np.ndarray:
-    """The map with regions of fewer map pixels brought down to the limit, 1.0."""
-    labels, n = _labelled(score_map)
-    sizes = np.bincount(labels.ravel(), minlength=n + 1)
-    small = sizes < min_cells
-    small[0] = False
-    return np.where(small[labels], np.float32(1), score_map)
+class RegionsAndMap(NamedTuple):
+    """Result of `find`: the map without small regions, and the regions."""
+
+    map: np.ndarray
+    regions: tuple[Region, ...]
 
 
 def find(
-    score_map: np.ndarray, image_size_px: tuple[int, int], mm_per_pixel: float | None = None
-) -> tuple[Region, ...]:
-    """Regions where the map is above 1.0, 8-connected, the highest peak first.
+    anomaly_map: np.ndarray,
+    image_size_px: tuple[int, int],
+    min_area_px: float = 0.0,
+    mm_per_pixel: float | None = None,
+) -> RegionsAndMap:
+    """Find the regions in which the map is above 1.0, the limit.
 
     Parameters
     ----------
-    score_map : ndarray (h, w) float32
-        At the size the image was worked at.
+    anomaly_map : ndarray (h, w) float32
+        Divided by the limit, at the working size.
     image_size_px : (int, int)
         Height and width of the image.
+    min_area_px : float, at least 0
+        Regions with a smaller area, in pixels of the image, are removed.
     mm_per_pixel : float, optional
+        Size of a pixel of the image, for areas in square millimeters.
+
+    Returns
+    -------
+    map : ndarray (h, w) float32
+        The map, in which removed regions have the value 1.0.
+    regions : tuple of Region
+        8-connected regions in pixels of the image, the highest peak first.
     """
-    if not (score_map > 1).any():  # most images; spares loading SciPy
-        return ()
+    if not (anomaly_map > 1).any():  # most images; SciPy is then not imported
+        return RegionsAndMap(anomaly_map, ())
     from scipy import ndimage
 
-    labels, _ = _labelled(score_map)
-    factors = image_size_px[0] / score_map.shape[0], image_size_px[1] / score_map.shape[1]
-    found = []
-    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
-        inside = labels[rows, columns] == label
-        values = np.where(inside, score_map[rows, columns], -np.inf)
-        row, column = (int(i) for i in np.unravel_index(np.argmax(values), values.shape))
-        top, bottom = (round(edge * factors[0]) for edge in (rows.start, rows.stop))
-        left, right = (round(edge * factors[1]) for edge in (columns.start, columns.stop))
-        area_px = float(inside.sum()) * factors[0] * factors[1]
-        found.append(
-            Region(
-                box_px=(left, top, max(1, right - left), max(1, bottom - top)),
-                area_px=area_px,
-                area_mm2=None if mm_per_pixel is None else area_px * mm_per_pixel**2,
-                peak=float(values.max()),
-                peak_px=(int((columns.start + column + 0.5) * factors[1]), int((rows.start + row + 0.5) * factors[0])),
-                mean=float(values[inside].mean(dtype=np.float64)),
-                contour_px=[
-                    (round((columns.start + x) * factors[1], 2), round((rows.start + y) * factors[0], 2))
-                    for x, y in _outline(inside)
-                ],
-            )
-        )
-    return tuple(sorted(found, key=lambda region: -region.peak))
+    labels, n = ndimage.label(anomaly_map > 1, np.ones((3, 3)))
+    is_small = np.zeros(n + 1, bool)
+    if min_area_px > 0:
+        image_px_per_cell = image_size_px[0] * image_size_px[1] / anomaly_map.size
+        is_small = np.bincount(labels.ravel(), minlength=n + 1) < min_area_px / image_px_per_cell
+        is_small[0] = False
+        anomaly_map = np.where(is_small[labels], np.float32(1), anomaly_map)
+    scale = image_size_px[0] / anomaly_map.shape[0], image_size_px[1] / anomaly_map.shape[1]
+    regions = [
+        _region(anomaly_map, labels, label, box, scale, mm_per_pixel)
+        for label, box in enumerate(ndimage.find_objects(labels), 1)
+        if not is_small[label]
+    ]
+    return RegionsAndMap(anomaly_map, tuple(sorted(regions, key=lambda region: -region.peak)))
 
 
-def _labelled(score_map: np.ndarray) -> tuple[np.ndarray, int]:
-    from scipy import ndimage
-
-    return ndimage.label(score_map > 1, np.ones((3, 3)))
+def _region(
+    anomaly_map: np.ndarray,
+    labels: np.ndarray,
+    label: int,
+    box: tuple[slice, slice],
+    scale: tuple[float, float],
+    mm_per_pixel: float | None,
+) -> Region:
+    """Describe one region, whose cells have `label` and are inside `box`, in pixels of the image."""
+    rows, columns = box
+    inside = labels[box] == label
+    values = np.where(inside, anomaly_map[box], -np.inf)
+    row, column = (int(i) for i in np.unravel_index(np.argmax(values), values.shape))
+    top, bottom = (round(edge * scale[0]) for edge in (rows.start, rows.stop))
+    left, right = (round(edge * scale[1]) for edge in (columns.start, columns.stop))
+    area_px = float(inside.sum()) * scale[0] * scale[1]
+    return Region(
+        box_px=(left, top, max(1, right - left), max(1, bottom - top)),
+        area_px=area_px,
+        area_mm2=None if mm_per_pixel is None else area_px * mm_per_pixel**2,
+        peak=float(values.max()),
+        peak_px=(int((columns.start + column + 0.5) * scale[1]), int((rows.start + row + 0.5) * scale[0])),
+        mean=float(values[inside].mean(dtype=np.float64)),
+        contour_px=[
+            (round((columns.start + x) * scale[1], 2), round((rows.start + y) * scale[0], 2))
+            for x, y in _outline(inside)
+        ],
+    )
 
 
 def _outline(inside: np.ndarray) -> list[tuple[int, int]]:
-    """Corners (x, y) of the outer border of one 8-connected region, clockwise from its first cell's upper left.
+    """Trace the outer border of one 8-connected region.
 
-    Walks along the edges of cells with the region at the right hand; where two cells touch at a corner only, it
-    turns left, so that both belong to one outline.
+    Parameters
+    ----------
+    inside : ndarray (h, w) bool
+        Bounding box of the region.
+
+    Returns
+    -------
+    list of (int, int)
+        Corners (x, y), clockwise from the upper left corner of the first cell.
+
+    Notes
+    -----
+    The path follows the edges of cells and keeps the region on its right. Where two cells touch only at a corner, it
+    turns left, so that one outline includes both.
     """
     padded = np.pad(inside, 1)
 
-    def cell(row: int, column: int) -> bool:  # of the cell whose upper left corner is (row, column)
+    def cell(row: int, column: int) -> bool:  # whether the cell with this upper left corner is inside
         return bool(padded[row + 1, column + 1])
 
     start = 0, int(np.argmax(inside[0]))
@@ -85,7 +122,7 @@ def _outline(inside: np.ndarray) -> list[tuple[int, int]]:
     place, heading = start, 0
     while True:
         row, column = place
-        ahead = {  # cells ahead of this corner, left and right of the way
+        ahead = {  # the cells ahead, on the left and on the right of the path
             0: (cell(row - 1, column), cell(row, column)),
             1: (cell(row, column), cell(row, column - 1)),
             2: (cell(row, column - 1), cell(row - 1, column - 1)),

@@ -1,4 +1,4 @@
-"""From grid to grid: bilinear resizing along one side as a matrix, and means of cells."""
+"""Resampling between grids: bilinear interpolation along one side as a matrix, and means of cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from PIL import Image
 
 @lru_cache(maxsize=256)
 def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
-    """Matrix (n_out, n_in) float64 that resizes a column of n_in values to n_out: half-pixel centers, edges held."""
+    """Build the matrix that resizes a column of `n_in` values to `n_out` values bilinearly.
+
+    Parameters
+    ----------
+    n_in, n_out : int, at least 1
+
+    Returns
+    -------
+    ndarray (n_out, n_in) float64
+        Read-only, because callers share it.
+
+    Notes
+    -----
+    Pixel centers are at half-integer coordinates. Beyond the first and the last center, the value of the edge is used.
+    """
     place = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
     low = np.floor(place).astype(np.int64)
     part = place - low
@@ -18,11 +32,23 @@ def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
     rows = np.arange(n_out)
     np.add.at(matrix, (rows, np.clip(low, 0, n_in - 1)), 1 - part)
     np.add.at(matrix, (rows, np.clip(low + 1, 0, n_in - 1)), part)
-    matrix.flags.writeable = False  # shared by all callers
+    matrix.flags.writeable = False
     return matrix
 
 
 def cell_means(values: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """Mean of a map (h, w) in each cell of a coarser grid over it: float32."""
+    """Average a map over the cells of a coarser grid.
+
+    Parameters
+    ----------
+    values : ndarray (h_in, w_in)
+        Of any dtype that converts to float32.
+    grid : (int, int)
+        Rows and columns of the coarser grid.
+
+    Returns
+    -------
+    ndarray (h, w) float32
+    """
     h, w = grid
     return np.asarray(Image.fromarray(values.astype(np.float32, copy=False)).resize((w, h), Image.Resampling.BOX))

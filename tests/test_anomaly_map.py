@@ -16,21 +16,21 @@ def test_weighted_map_is_bilinear_and_gaussian(rng, grids):
     np.testing.assert_allclose(anomaly_map.weighted_map(maps, weights, size, 0.02), expected, rtol=1e-5)
 
 
-def test_a_constant_stays_constant():
+def test_constant_map_stays_constant():
     constant = np.full((2, 3), 2.5, np.float32)
     np.testing.assert_allclose(anomaly_map.weighted_map([constant], [2], (64, 96), 0.02), 5, rtol=1e-6)
 
 
 def test_background_is_the_images_own_median():
-    score_map = np.full((16, 16), 4, np.float32)
-    score_map[:2, :2] = 10
-    removed = anomaly_map.remove_background(score_map, 0.25)
+    image_map = np.full((16, 16), 4, np.float32)
+    image_map[:2, :2] = 10
+    removed = anomaly_map.remove_background(image_map, 0.25)
     assert removed[0, 0] == 9
     assert removed[8, 8] == 3
-    np.testing.assert_array_equal(anomaly_map.remove_background(score_map, 0), score_map)
+    np.testing.assert_array_equal(anomaly_map.remove_background(image_map, 0), image_map)
 
 
-def test_position_means_are_shrunk_and_taken_off(rng):
+def test_position_means_are_shrunk_and_subtracted(rng):
     maps = [rng.random((32, 48)).astype(np.float32) for _ in range(3)]
     for m in maps:
         m[:16, :16] += 5
@@ -47,5 +47,5 @@ def test_position_means_are_shrunk_and_taken_off(rng):
     np.testing.assert_allclose(removed, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_image_smaller_than_a_cell_has_one():
+def test_image_smaller_than_a_cell_has_one_cell():
     assert anomaly_map.position_grid((4, 200)) == (1, 25)

@@ -1,12 +1,12 @@
-"""Forward and backward of recipe `paper` against loops and central differences, in float64."""
+"""Forward and backward of the coupled-hypersphere loss against loops and central differences, in float64."""
 
 import naive
 import numpy as np
 import pytest
 
-from cfa_lite.method import anomaly_map, hypersphere_loss, memory_bank, neighbors
-from cfa_lite.parameters import PaperSettings
-from cfa_lite.published import coordinates
+from cfa_lite.method import hypersphere_loss, memory_bank, neighbors
+from cfa_lite.method.hypersphere_loss import LossSettings
+from cfa_lite.published import certainty, coordinates
 from cfa_lite.published.coordinates import CoordLinear
 
 STEP = 1e-6
@@ -39,7 +39,7 @@ def loss_of(pooled, layer, centers, radius, settings):
 
 
 def central_difference(function, array):
-    """Of a scalar function of an array that is changed in place."""
+    """Compute the gradient of a scalar function of an array, which is changed in place."""
     out = np.empty_like(array)
     for place in np.ndindex(array.shape):
         kept = array[place]
@@ -68,7 +68,7 @@ def test_nearest_k_agrees_with_loops(rng, n, m, k, dtype):
         np.testing.assert_array_equal(index, expected_index)
 
 
-def test_nearest_k_of_equal_centers_takes_the_first_and_any_thread_count_is_bit_equal(rng):
+def test_nearest_k_takes_the_first_of_equal_centers_on_any_number_of_threads(rng):
     centers = np.repeat(rng.standard_normal((5, 4)).astype(np.float32), 3, axis=0)
     index, _ = neighbors.nearest_k(centers[::3] * np.float32(1), centers, 3)
     np.testing.assert_array_equal(index, np.arange(15).reshape(5, 3))
@@ -82,7 +82,7 @@ def test_nearest_k_of_equal_centers_takes_the_first_and_any_thread_count_is_bit_
     [(1.2, 0.02, (True, True)), (1e-5, 0.1, (True, False)), (9.0, 0.1, (False, True)), (0.0, 0.1, (True, False))],
 )
 def test_loss_agrees_with_loops_and_gradient_with_central_differences(pooled, layer, centers, radius, margin, active):
-    settings = PaperSettings(margin=margin)
+    settings = LossSettings(margin=margin)
     loss, terms, gradient = loss_of(pooled, layer, centers, radius, settings)
     phi = coordinates.describe(pooled, layer)
     np.testing.assert_allclose(
@@ -105,8 +105,8 @@ def check_gradients(pooled, layer, centers, radius, settings, terms, gradient, l
 
 
 def test_gradient_with_both_terms_inactive_is_zero(pooled, layer, centers):
-    """Radius so that attraction is off, margin so that repulsion is."""
-    settings = PaperSettings(margin=1e4)
+    """The radius deactivates the attraction, and the margin deactivates the repulsion."""
+    settings = LossSettings(margin=1e4)
     loss, terms, gradient = loss_of(pooled, layer, centers, 20.0, settings)
     assert loss == 0
     assert terms.of_radius == 0
@@ -114,18 +114,18 @@ def test_gradient_with_both_terms_inactive_is_zero(pooled, layer, centers):
     check_gradients(pooled, layer, centers, 20.0, settings, terms, gradient, loss)
 
 
-def test_gradient_where_centers_are_equally_far(pooled, layer, centers):
-    """Every center thrice: the K-th and the next are the same point, and which is which must not matter."""
+def test_gradient_with_equidistant_centers(pooled, layer, centers):
+    """Every center exists three times, so the K-th and the next one are equal. Their order must have no effect."""
     thrice = np.repeat(centers[::3], 6, axis=0)
-    settings = PaperSettings(n_neighbors=2, n_hard_negatives=3, margin=0.01)
+    settings = LossSettings(n_neighbors=2, n_hard_negatives=3, margin=0.01)
     loss, terms, gradient = loss_of(pooled, layer, thrice, 1.1, settings)
     check_gradients(pooled, layer, thrice, 1.1, settings, terms, gradient, loss)
 
 
-def test_a_term_at_exactly_zero_counts_half():
-    """What a central difference sees at the kink."""
+def test_term_of_exactly_zero_counts_half():
+    """This agrees with a central difference at the kink."""
     descriptors, centers = np.array([[2.0, 0.0]]), np.array([[0.0, 0.0], [5.0, 0.0]])
-    settings = PaperSettings(n_neighbors=1, n_hard_negatives=1, margin=0, nu=1)
+    settings = LossSettings(n_neighbors=1, n_hard_negatives=1, margin=0, nu=1)
     terms = hypersphere(descriptors, centers, 2.0, settings, 1)
     r = np.array([2.0])
     value = central_difference(lambda: sum_of(hypersphere(descriptors, centers, r[0], settings, 1)), r)
@@ -140,21 +140,21 @@ def sum_of(terms):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nothing_is_nan_for_equal_patches_and_equal_centers(dtype):
+def test_equal_patches_and_equal_centers_give_no_nan(dtype):
     descriptors = np.full((20, 4), 3.7, dtype)
-    terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, PaperSettings(), 20)
+    terms = hypersphere(descriptors, descriptors[:9].copy(), 1e-5, LossSettings(), 20)
     assert np.isfinite(terms.of_descriptors).all()
     assert np.isfinite([terms.attraction, terms.repulsion, terms.of_radius]).all()
     _, distance_sq = neighbors.nearest_k(descriptors, descriptors[:9].copy(), 3)
-    np.testing.assert_allclose(anomaly_map.certainty_score(distance_sq), 0, atol=1e-2)
+    np.testing.assert_allclose(certainty.certainty_score(distance_sq), 0, atol=1e-2)
 
 
 def test_certainty_is_softmin_times_the_nearest_distance(rng):
     d = np.sort(rng.random((10, 3)) * 4, axis=1)
     expected = np.exp(-d[:, 0]) / np.exp(-d).sum(axis=1) * d[:, 0]
-    np.testing.assert_allclose(anomaly_map.certainty_score(d**2), expected)
+    np.testing.assert_allclose(certainty.certainty_score(d**2), expected)
     far = np.array([[1e6, 1.001e6, 4e6]], np.float32)
-    assert np.isfinite(anomaly_map.certainty_score(far)).all()
+    assert np.isfinite(certainty.certainty_score(far)).all()
 
 
 def test_centers_follow_their_nearest_descriptors(rng):
