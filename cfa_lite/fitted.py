@@ -1,175 +1,124 @@
-"""What is learnt: levels (one image scale, one backbone output, pooled or not) and a product's limits."""
+"""What a fitted model holds: a scorer of one of two kinds, the limits, and what verdicts depend on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
+from .features.backbone import Backbone
+from .features.image_checks import ImageStatistics
 from .features.images import ValueRange
 from .features.mask import InspectionMask
-from .method import neighbors
 from .method.limits import Limits
 
 
-@dataclass(frozen=True, order=True)
-class LevelKey:
-    """Which features a level sees.
+class AnomalyScorer(Protocol):
+    """Interface of both kinds of scorer: `inference.scorer.Scorer` and `published.scorer.PublishedScorer`."""
 
-    Attributes
-    ----------
-    divisor : int
-        The image is worked at its working size divided by this, 1 or 2.
-    output : int
-        Index of the backbone's output.
-    pooled : bool
-        Whether each patch is averaged with its eight neighbours. Pooled levels alone make the
-        image's score, all levels make the map.
-    """
+    @property
+    def kind(self) -> str:
+        """Name of the kind in an archive: "levels" or "published"."""
 
-    divisor: int
-    output: int
-    pooled: bool
+    @property
+    def scale(self) -> float:
+        """Working pixels per image pixel."""
 
+    @property
+    def mask(self) -> InspectionMask | None:
+        """The inspection mask, or None if the whole image is inspected."""
 
-@dataclass(frozen=True)
-class Level:
-    """A fitted level.
+    def working_size(self, size_px: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+        """Return the size (h, w) at which an image of `size_px` is processed."""
 
-    Attributes
-    ----------
-    key : LevelKey
-    mean : ndarray (c,) float32
-    weight : ndarray (c, d) float32
-        Descriptors are (patches - mean) @ weight.
-    centers : ndarray (n_centers, d) float32
-    distance_mean : float
-        Mean distance of held-out good patches to banks that have not seen them; the unit of this
-        level's distances.
-    score_weight : float
-        Weight of this level in the image's score; those of all pooled levels add up to 1.
-    """
+    def raw_map(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> np.ndarray:
+        """Compute the raw anomaly map of pixels (3, h, w) of the working size. Its maximum is the raw score."""
 
-    key: LevelKey
-    mean: np.ndarray
-    weight: np.ndarray
-    centers: np.ndarray
-    distance_mean: float
-    score_weight: float = 0.0
+    def check_channels(self, channels: list[int]) -> None:
+        """Raise ArchiveError if the scorer does not fit a backbone with these numbers of channels."""
 
-    @cached_property
-    def folded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptor and bank as what `neighbors.distances` multiplies with, made when first asked for."""
-        return neighbors.folded(self.weight, self.centers)
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays, JSON types only."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name, for an archive."""
 
 
 @dataclass(frozen=True)
-class Finish:
-    """What is done with an image's distances besides weighing them.
+class FittedProduct:
+    """Everything that `fit` learns about a product. Nothing in it depends on the estimator's parameters any more.
 
     Attributes
     ----------
-    map_smoothing : float
-        Gaussian sigma of the map that is shown, as a share of the working size's short side.
-    position_mean : ndarray (h, w) float32 or None
-        How much higher than elsewhere good images score at each place, on a coarse grid over the
-        image; taken off the map that makes the score.
-    map_unit : float
-        Value of the map that is shown that is as high as a score of 1: the ratio of their means over good images.
+    scorer : AnomalyScorer
+    backbone : str
+        Name of the shipped backbone or path of the ONNX file that the model was fitted with.
+    backbone_sha256 : str
+    backbone_entry : dict
+        What the features depend on besides the file: mean, std and outputs of the manifest entry.
+    limits : Limits
+    good_scores, good_groups : ndarray of shape (n,)
+        Raw scores of the calibration images, by models that were fitted without them, and the groups of these images.
+    statistics : ImageStatistics
+        Sizes, brightness and sharpness of the good images.
+    value_range : (float, float) or None
+        Values of an image that are black and white.
+    training : dict
+        Origin of the model: counts, versions, decisions. JSON types only. No verdict depends on it.
+    history : tuple of dict
+        Earlier limits, the oldest first.
+    params : dict
+        Parameters of the estimator when it was fitted, JSON types only, without those that belong to the machine.
     """
 
-    map_smoothing: float
-    position_mean: np.ndarray | None = None
-    map_unit: float = 1.0
-
-
-@dataclass(frozen=True)
-class PaperModel:
-    """A fitted descriptor and bank of recipe `paper`.
-
-    Attributes
-    ----------
-    weight : ndarray (d, c + 2) float32
-        Of all stages' channels, finest first, and the two coordinates.
-    bias : ndarray (d,) float32
-    centers : ndarray (n_centers, d) float32
-    radius : float
-        As trained; scoring does not use it.
-    n_neighbors : int
-    certainty : bool
-        Whether distances are weighted by certainty.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-    centers: np.ndarray
-    radius: float
-    n_neighbors: int
-    certainty: bool
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """All that `fit` learns of a product; the attributes of `CFA` ending in ``_`` have the same names.
-
-    `good_scores` and `good_groups` are of the good images that made `limits`; `history` holds earlier limits, the
-    oldest first.
-    """
-
-    levels: list[Level]
+    scorer: AnomalyScorer
+    backbone: str
+    backbone_sha256: str
+    backbone_entry: dict[str, Any]
     limits: Limits
     good_scores: np.ndarray
     good_groups: np.ndarray
-    scale: float
-    backbone_sha256: str
+    statistics: ImageStatistics
+    value_range: ValueRange | None
     training: dict[str, Any]
-    finish: Finish | None = None
-    paper: PaperModel | None = None  # recipe `paper` has this in place of levels and finish
-    area: InspectionMask | None = None
-    value_range: ValueRange | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: tuple[dict[str, Any], ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def with_limits(self, limits: Limits, scores: np.ndarray, groups: np.ndarray) -> FittedProduct:
+        """Return the product with new limits and the scores that made them. The old limits join the history."""
+        history = (*self.history, self.limits.to_dict())
+        return replace(self, limits=limits, good_scores=scores, good_groups=groups, history=history)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the arrays, JSON types only."""
-        levels = [
-            {
-                "divisor": level.key.divisor,
-                "output": level.key.output,
-                "pooled": level.key.pooled,
-                "channels": len(level.mean),
-                "n_centers": len(level.centers),
-                "distance_mean": level.distance_mean,
-                "score_weight": level.score_weight,
-            }
-            for level in self.levels
-        ]
-        paper = self.paper and {
-            "channels": self.paper.weight.shape[1] - 2,
-            "n_centers": len(self.paper.centers),
-            "radius": self.paper.radius,
-            "n_neighbors": self.paper.n_neighbors,
-            "certainty": self.paper.certainty,
-        }
+        """Return everything but the arrays, JSON types only."""
         return {
+            "kind": self.scorer.kind,
+            "backbone": self.backbone,
             "backbone_sha256": self.backbone_sha256,
+            "backbone_entry": self.backbone_entry,
             "limits": self.limits.to_dict(),
-            "history": self.history,
-            "scale": self.scale,
+            "history": list(self.history),
+            "statistics": self.statistics.to_dict(),
+            "value_range": None if self.value_range is None else list(self.value_range),
+            "mask_share": None if self.scorer.mask is None else self.scorer.mask.share,
             "training": self.training,
-            "levels": levels,
-            "map_smoothing": self.finish and self.finish.map_smoothing,
-            "map_unit": self.finish and self.finish.map_unit,
-            "paper": paper,
-            "value_range": self.value_range and list(self.value_range),
-            "area_share": self.area and self.area.share,
+            **self.scorer.to_dict(),
         }
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A good image as seen by what had not seen it: its raw map (h, w), whose maximum is its raw score."""
+    """The anomaly map of a normal image, by a model that was fitted without this image.
+
+    Attributes
+    ----------
+    name : str
+    size_px : (int, int)
+        Height and width of the image.
+    raw_map : ndarray of shape (h, w), float32
+        Raw anomaly map. Its maximum is the raw score.
+    """
 
     name: str
     size_px: tuple[int, int]
@@ -177,14 +126,25 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What `fit` gives: what was learnt, and what is only told of it.
+class SkippedImage:
+    """An image that `fit` could not use, and why."""
 
-    `unlike` are the good images with the highest scores, those left out first; `skipped` are names and messages of
-    images that could not be used; `epochs` is the training report of recipe `paper`.
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of fitting a product.
+
+    Attributes
+    ----------
+    product : FittedProduct
+    most_unusual : tuple of HeldOut
+        The normal images with the highest scores; outliers come first.
+    skipped : tuple of SkippedImage
     """
 
-    learnt: Learnt
-    unlike: list[HeldOut]
-    skipped: list[tuple[str, str]]
-    epochs: list[dict[str, float]] = field(default_factory=list)
+    product: FittedProduct
+    most_unusual: tuple[HeldOut, ...]
+    skipped: tuple[SkippedImage, ...]

@@ -1,4 +1,4 @@
-"""What scoring gives back."""
+"""Results of an inspection: the answer for one image, and the regions in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
 
 @dataclass(frozen=True)
 class Region:
-    """A connected area of the map above the limit, in the image's own pixels.
+    """A connected region of the anomaly map above the limit, in pixels of the original image.
 
     Attributes
     ----------
@@ -25,15 +25,15 @@ class Region:
         Left, top, width, height.
     area_px : float
     area_mm2 : float or None
-        If the model knows millimetres a pixel.
+        None unless the model knows the millimeters per pixel.
     peak : float
-        Largest value of the map in it; 1.0 is the limit.
+        Largest value of the map in the region; 1.0 is the limit.
     peak_px : (int, int)
         Column and row of the peak.
     mean : float
-        Mean value of the map in it.
+        Mean value of the map in the region.
     contour_px : list of (float, float)
-        Corners (x, y) of its outer border, clockwise; 0, 0 is the image's upper left corner.
+        Corners (x, y) of the outer border, clockwise. The upper left corner of the image is (0, 0).
     """
 
     box_px: tuple[int, int, int, int]
@@ -52,35 +52,32 @@ class Inspection:
     Attributes
     ----------
     path : str
-        The image's path, or "image <position>" for one given as an object.
-    status : str
-        "ok", "invalid" for an image that cannot be of the product, or "error" for one that could not be scored;
-        `message` then says why.
-    verdict : str
-        "OK", "UNSURE", "NG", "INVALID", or "ERROR".
+        Path of the image, or "image <position>" for an image that was passed as an object.
+    status : {"ok", "invalid", "error"}
+        "invalid" if the image cannot show the product, "error" if it could not be scored. `message` gives the reason.
+    verdict : {"OK", "UNSURE", "NG", "INVALID", "ERROR"}
     score : float
-        raw_score / threshold: above 1.0 is NG, above `unsure_from` UNSURE. NaN for an error.
+        raw_score / threshold. Above 1.0 the image is NG, above `unsure_from` it is UNSURE. NaN if it was not scored.
     raw_score : float
-        Maximum of the score map of the pooled levels, in units of the mean distance of good patches.
+        Maximum of the score map, in units of the mean distance of normal patches. NaN if the image was not scored.
     threshold : float
-        The limit of raw_score, learnt from good images alone.
+        The limit of `raw_score`.
     seconds : float
-        Reading and scoring.
+        Time for reading and scoring.
     message : str
-        Empty, or what is wrong or should be known.
+        Empty, or a problem of the image, or a note on it.
     percentile : float
-        How many good images of a hundred had a score no higher when the limit was set.
+        Percentage of the calibration images that scored no higher.
     unsure_from : float
         The lower limit of `score`.
     regions : tuple of Region
-        Where the map is above 1.0, the highest peak first; none unless the verdict is NG or INVALID.
-    map : ndarray (h, w) float32 or None
-        Map at the size the image was worked at, on the same scale as the score: 1.0 is the limit. None for an
-        error.
+        Where the map is above 1.0, the highest peak first. Empty unless the verdict is NG or INVALID.
+    map : ndarray of shape (h, w), float32, or None
+        Anomaly map at the working size, on the same scale as `score`: 1.0 is the limit. None if it was not scored.
     image_size_px : (int, int)
-        Height and width of the image; (0, 0) for an error.
+        Height and width of the image; (0, 0) if it was not scored.
     value_range : (float, float) or None
-        What the model takes for black and white in the image, to show it.
+        Values of the image that are shown as black and white.
     """
 
     path: str
@@ -99,37 +96,68 @@ class Inspection:
     value_range: tuple[float, float] | None = None
 
     def full_map(self) -> np.ndarray:
-        """The map brought to the image's own size (bilinear): float32 (h, w).
+        """Resize the map to the size of the image (bilinear).
+
+        Returns
+        -------
+        ndarray of shape (h, w), float32
 
         Raises
         ------
         ValueError
-            If the image could not be scored.
+            If the image was not scored.
         """
         h, w = self.image_size_px
         return self.map_at(w, h)
 
     def map_at(self, width: int, height: int) -> np.ndarray:
-        """The map brought to any size (bilinear): float32 (height, width), above 1 exactly in the regions.
+        """Resize the map to any size (bilinear). It is above 1.0 exactly in the regions.
 
-        Raises like `full_map`.
+        Parameters
+        ----------
+        width, height : int
+            Size of the result in pixels.
+
+        Returns
+        -------
+        ndarray of shape (height, width), float32
+
+        Raises
+        ------
+        ValueError
+            If the image was not scored.
         """
         inside = self.mask_at(width, height)
-        assert self.map is not None  # mask_at has seen to it
+        assert self.map is not None  # mask_at checks it
         values = np.asarray(Image.fromarray(self.map).resize((width, height), Image.Resampling.BILINEAR))
-        return np.where(inside, np.maximum(values, _JUST_ABOVE), np.minimum(values, 1))
+        return np.asarray(np.where(inside, np.maximum(values, _JUST_ABOVE), np.minimum(values, 1)))
 
     def mask_at(self, width: int, height: int) -> np.ndarray:
-        """Where the regions are, at any size: bool (height, width). No region is lost. Raises like `full_map`."""
+        """Return the mask of all regions at any size. Each region has at least one pixel in it.
+
+        Parameters
+        ----------
+        width, height : int
+            Size of the result in pixels.
+
+        Returns
+        -------
+        ndarray of shape (height, width), bool
+
+        Raises
+        ------
+        ValueError
+            If the image was not scored.
+        """
         if self.map is None:
-            raise ValueError(f"{self.path} has no map: {self.message}")
+            raise ValueError(f"{self.path} has no anomaly map: {self.message}")
         inside = Image.fromarray((self.map > 1).astype(np.float32))
         if width >= inside.width and height >= inside.height:
             return np.asarray(inside.resize((width, height), Image.Resampling.NEAREST)) > 0
         return np.asarray(inside.resize((width, height), Image.Resampling.BOX)) > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """All but map and regions' details, in the order of the CSV columns."""
+        """Return the fields of one CSV row, in the order of the columns: all but the map and the regions."""
         largest = max((region.area_px for region in self.regions), default=0.0)
         found = {field: getattr(self, field, None) for field in FIELDS}
         return found | {"n_regions": len(self.regions), "largest_region_px": largest}
@@ -138,11 +166,6 @@ class Inspection:
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))
 
 
-def unfit(path: str, message: str, threshold: float, seconds: float) -> Inspection:
-    """Result of an image that cannot be of the product and was not scored."""
-    return Inspection(path, "invalid", "INVALID", float("nan"), float("nan"), threshold, seconds, message)
-
-
-def failed(path: str, message: str, threshold: float, seconds: float) -> Inspection:
-    """Result of an image that could not be scored."""
-    return Inspection(path, "error", "ERROR", float("nan"), float("nan"), threshold, seconds, message)
+def not_scored(path: str, status: str, message: str, threshold: float, seconds: float) -> Inspection:
+    """Return the result of an image without a score; `status` is "invalid" or "error"."""
+    return Inspection(path, status, status.upper(), float("nan"), float("nan"), threshold, seconds, message)

@@ -1,0 +1,1 @@
+"""The answer for one image, given a fitted model."""

@@ -1,4 +1,4 @@
-"""Stage 9: an image, what was learnt and its limits -> the answer."""
+"""The inspection of one image: read, check, score, and compare with the limits."""
 
 from __future__ import annotations
 
@@ -10,84 +10,107 @@ import numpy as np
 from ..features import image_checks, images
 from ..features.backbone import Backbone
 from ..features.images import ImageLike
-from ..fitted import Learnt
+from ..fitted import FittedProduct
 from ..method import limits, regions
-from ..results import Inspection, unfit
-from ..training import recipes
-
-MAX_AREA_RATIO = 4  # an image so many times larger than all good ones is not scored at all
+from ..results import Inspection, not_scored
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Arguments of `CFA` that a verdict depends on."""
+class InspectionRules:
+    """The parameters of an inspection, which can be changed after a fit.
 
-    background_share: float
-    min_area_px: float
-    mm_per_pixel: float | None
-    checks: bool
+    Attributes
+    ----------
+    min_area_px : float
+        Smaller regions do not make an image NG.
+    mm_per_pixel : float or None
+    checks : bool
+        Whether an image that cannot show the product is INVALID.
+    """
+
+    min_area_px: float = 0.0
+    mm_per_pixel: float | None = None
+    checks: bool = True
 
 
-def examine(image: ImageLike, name: str, learnt: Learnt, network: Backbone, rules: Rules, n_threads: int) -> Inspection:
+def inspect(
+    image: ImageLike, name: str, product: FittedProduct, backbone: Backbone, rules: InspectionRules, n_threads: int
+) -> Inspection:
     """Read, check and score one image.
 
     Raises
     ------
     ImageError
-        If it cannot be read, or is not of the mask's size.
+        If the image cannot be read or does not have the size of the inspection mask.
     """
     start = time.perf_counter()
-    bands = images.read(image, name, learnt.value_range)
-    w, h = bands[0].size
-    made = learnt.training
-    doubts = image_checks.size_doubts((h, w), made["height_px"], made["width_px"]) if rules.checks else []
-    too_large = h * w > MAX_AREA_RATIO * made["largest_px"][0] * made["largest_px"][1]
-    if doubts and (too_large or learnt.area is not None):  # no mask is known for another size
-        return unfit(name, doubts[0], learnt.limits.threshold, time.perf_counter() - start)
-    if learnt.area is not None:
-        learnt.area.check_size((h, w), name)
-    pixels = recipes.pixels_of(learnt, bands, network)
-    look = image_checks.of(pixels)
-    doubts += image_checks.doubts(look, made["looks"]) if rules.checks else []
-    told = bands[0].info
-    notes = image_checks.notes(look, made["looks"], told.get(images.PAGES, 1), told.get(images.CUT, False))
-    raw = recipes.raw_map(learnt, rules.background_share, pixels, network, n_threads)
-    result = judge(raw, name, (h, w), learnt, rules, time.perf_counter() - start)
-    message = "; ".join(doubts + notes)
-    if doubts:
+    loaded = images.read(image, name, product.value_range)
+    good, scorer = product.statistics, product.scorer
+    reasons = image_checks.check_size(loaded.size_px, good) if rules.checks else []
+    # An inspection mask fits one size only.
+    if reasons and (scorer.mask is not None or image_checks.is_too_large(loaded.size_px, good)):
+        return not_scored(name, "invalid", reasons[0], product.limits.threshold, time.perf_counter() - start)
+    if scorer.mask is not None:
+        scorer.mask.check_size(loaded.size_px, name)
+    pixels = images.to_pixels(loaded, scorer.working_size(loaded.size_px, backbone), scorer.mask)
+    found = image_checks.measure(pixels)
+    if rules.checks:
+        reasons += image_checks.check_pixels(found, good)
+    notes = image_checks.notes(found, good, loaded.n_pages, loaded.is_depth_cut)
+    raw_map = scorer.raw_map(pixels, backbone, n_threads)
+    result = judge(raw_map, name, loaded.size_px, product, rules, time.perf_counter() - start)
+    message = " ".join(reasons + notes)
+    if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
     return replace(result, message=message) if message else result
 
 
 def judge(
-    raw_map: np.ndarray, name: str, size_px: tuple[int, int], learnt: Learnt, rules: Rules, seconds: float
+    raw_map: np.ndarray,
+    name: str,
+    size_px: tuple[int, int],
+    product: FittedProduct,
+    rules: InspectionRules,
+    seconds: float,
 ) -> Inspection:
-    """The answer for an image of `size_px` (h, w) from its raw map, whose maximum is the raw score.
+    """Compare the raw anomaly map of an image with the limits.
 
-    Map and score are divided by the limit, so the map has a region above 1.0 where and only where the verdict is NG.
-    Regions of less than the smallest area are brought down to the limit: if none is left, the score is 1.0 at most,
-    which is not NG.
+    Map and score are divided by the limit, so the map has a region above 1.0 if and only if the verdict is NG. Regions
+    that are smaller than the minimum area are lowered to the limit. If none is left, the score is at most 1.0.
+
+    Parameters
+    ----------
+    raw_map : ndarray of shape (h, w), float32
+        Its maximum is the raw score.
+    name : str
+    size_px : (int, int)
+        Height and width of the image.
+    product : FittedProduct
+    rules : InspectionRules
+    seconds : float
+        Time spent so far.
+
+    Returns
+    -------
+    Inspection
     """
-    bounds = learnt.limits
-    shown = raw_map / np.float32(bounds.threshold)
-    raw_score, score = float(raw_map.max()), float(shown.max())
-    if rules.min_area_px > 0 and score > 1:
-        pixels_each = size_px[0] * size_px[1] / shown.size
-        shown = regions.without_small(shown, rules.min_area_px / pixels_each)
-        score = float(shown.max())
-    unsure_from = bounds.unsure_threshold / bounds.threshold
+    threshold, unsure_threshold = product.limits.threshold, product.limits.unsure_threshold
+    raw_score = float(raw_map.max())
+    shown, found = regions.find(raw_map / np.float32(threshold), size_px, rules.min_area_px, rules.mm_per_pixel)
+    score = float(shown.max())
+    unsure_from = unsure_threshold / threshold
     return Inspection(
         path=name,
         status="ok",
         verdict=limits.verdict(score, unsure_from),
         score=score,
         raw_score=raw_score,
-        threshold=bounds.threshold,
+        threshold=threshold,
         seconds=seconds,
-        percentile=limits.percentile(raw_score, learnt.good_scores),
+        percentile=limits.percentile(raw_score, product.good_scores),
         unsure_from=unsure_from,
-        regions=regions.find(shown, size_px, rules.mm_per_pixel),
+        regions=found,
         map=shown,
         image_size_px=size_px,
-        value_range=learnt.value_range,
+        value_range=product.value_range,
     )

@@ -1,204 +1,189 @@
-"""The line for one image: pixels -> feature maps -> distance maps of all levels -> maps and score."""
+"""The scorer: pixels of one image to distances, to the score and the anomaly map."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..features import images, patches, tiling
+from ..errors import ArchiveError
+from ..features import feature_maps, images, tiling
 from ..features.backbone import Backbone
-from ..features.feature_cache import Features
+from ..features.feature_maps import FeatureMaps, Tile
 from ..features.mask import InspectionMask
-from ..fitted import Finish, Level, LevelKey
-from ..method import anomaly_map, neighbors
-
-DIVISORS = (1, 2)  # working size, and half of it
-
-FeatureMaps = Mapping[tuple[int, int], Features]  # (divisor, output index) -> (c, h, w) float32
+from ..method import anomaly_map
+from . import levels as levels_
+from .levels import DistanceMaps, Level
 
 
-def level_keys(n_outputs: int) -> list[LevelKey]:
-    """Every level of a backbone with `n_outputs` outputs."""
-    return [LevelKey(d, o, p) for p in (True, False) for d in DIVISORS for o in range(n_outputs)]
+@dataclass(frozen=True)
+class Scorer:
+    """Scorer of recipes "adapted" and "whitened": computes the raw anomaly map from an image's pixels.
 
+    Attributes
+    ----------
+    levels : tuple of Level
+    scale : float
+        Working pixels per image pixel. All images of a product are processed at one scale.
+    background_share : float, 0 to 1
+        Share of an image's own median distance that is subtracted from its map and score.
+    map_smoothing : float
+        Gaussian sigma of the anomaly map as a share of the short side.
+    position_mean : ndarray of shape (h, w), float32, or None
+        Mean excess score of normal images at each position, on a coarse grid. It is subtracted from the score map.
+    map_unit : float
+        Value of the unscaled anomaly map that corresponds to a raw score of 1.0: the mean map peak of held-out normal
+        images divided by their mean score.
+    mask : InspectionMask or None
 
-def unit_px(backbone: Backbone) -> int:
-    """Sides of the working size are multiples of this: the coarsest grid of the smallest scale fits."""
-    return backbone.unit_px * max(DIVISORS)
-
-
-def maps_of_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> dict[tuple[int, int], np.ndarray]:
-    """Feature maps of pixels (3, h, w) of the working size at every scale; of large images tile by tile."""
-    return tiling.stitched(
-        pixels.shape[1:], unit_px(backbone), lambda tile: _maps_of_tile(pixels, tile, backbone, n_threads)
-    )
-
-
-def _maps_of_tile(
-    pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int
-) -> dict[tuple[int, int], np.ndarray]:
-    part = np.ascontiguousarray(pixels[(slice(None), *tile)])
-    maps = dict(((1, o), m) for o, m in enumerate(backbone.maps(part, n_threads)))
-    maps.update(((2, o), m) for o, m in enumerate(backbone.maps(images.halve(part), n_threads)))
-    return maps
-
-
-def level_patches(maps: FeatureMaps, key: LevelKey) -> np.ndarray:
-    """Patch features (h*w, c) that level `key` sees."""
-    feature_map = np.asarray(maps[key.divisor, key.output])
-    return patches.patch_features(patches.pool(feature_map) if key.pooled else feature_map)
-
-
-def distance_map(maps: FeatureMaps, level: Level, counts: np.ndarray | None = None) -> np.ndarray:
-    """Distance of every patch to the level's nearest center, on the level's own grid: (h, w) float32.
-
-    Of patches that do not count, by `counts` (h*w,) bool, none is measured; they are NaN.
+    Notes
+    -----
+    The image score comes from the pooled levels, the anomaly map from all levels. The map is then stretched so that
+    its peak equals the score.
     """
-    grid = maps[level.key.divisor, level.key.output].shape[1:]
-    rows = level_patches(maps, level.key)
-    counted = rows if counts is None else rows[counts]
-    distance = neighbors.distances((counted - level.mean).T, *level.folded)
-    if counts is None:
-        return distance.reshape(grid)
-    everywhere = np.full(len(rows), np.float32(np.nan))
-    everywhere[counts] = distance
-    return everywhere.reshape(grid)
 
+    kind: ClassVar[str] = "levels"
 
-def neutral(distance: np.ndarray) -> np.ndarray:
-    """A distance map whose patches that do not count have the mean of those that do, so that smoothing does no harm."""
-    missing = np.isnan(distance)
-    return np.where(missing, distance[~missing].mean(), distance) if missing.any() else distance
+    levels: tuple[Level, ...]
+    scale: float
+    background_share: float
+    map_smoothing: float
+    position_mean: np.ndarray | None = None
+    map_unit: float = 1.0
+    mask: InspectionMask | None = None
 
+    def working_size(self, size_px: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+        """Return the size (h, w) at which an image of `size_px` is processed."""
+        return images.working_size(size_px, self.scale, feature_maps.unit_px(backbone))
 
-def counts_of(
-    maps: FeatureMaps,
-    key: LevelKey,
-    area: InspectionMask | None,
-    size_px: tuple[int, int] | None = None,
-    tile: tuple[slice, slice] | None = None,
-) -> np.ndarray | None:
-    """Patches (h*w,) bool of a level that count, of an image or of a tile of one of `size_px`; None if all do."""
-    if area is None:
-        return None
-    grid = maps[key.divisor, key.output].shape[1:]
-    if tile is None or size_px is None:
-        return area.patches(grid)
-    stride = (tile[0].stop - tile[0].start) // grid[0]
-    whole = tuple(side // stride for side in size_px)
-    rows, columns = (slice(part.start // stride, part.stop // stride) for part in tile)
-    return area.patches(whole).reshape(whole)[rows, columns].ravel()
+    def raw_map(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> np.ndarray:
+        """Compute the raw anomaly map of an image. Its maximum is the raw score.
 
+        The distances of large images are measured tile by tile. Background, smoothing and position means belong to the
+        whole image.
 
-def distance_maps(
-    maps: FeatureMaps,
-    levels: list[Level],
-    area: InspectionMask | None,
-    size_px: tuple[int, int],
-    tile: tuple[slice, slice] | None = None,
-) -> dict[LevelKey, np.ndarray]:
-    """Distance map of every level, of an image of a working size or of a tile of it.
+        Parameters
+        ----------
+        pixels : ndarray of shape (3, h, w), float32
+            Pixels of the working size, from 0 to 255.
+        backbone : Backbone
+        n_threads : int
+            Threads of the backbone.
 
-    On one thread: shared between two they took longer (DESIGN.md, one BLAS thread).
-    """
-    return {lv.key: distance_map(maps, lv, counts_of(maps, lv.key, area, size_px, tile)) for lv in levels}
+        Returns
+        -------
+        ndarray of shape (h, w), float32
+        """
+        size_px = (pixels.shape[1], pixels.shape[2])
 
+        def measure(tile: tuple[slice, slice]) -> DistanceMaps:
+            maps = feature_maps.of_tile(pixels, tile, backbone, n_threads)
+            return levels_.tile_distances(maps, self.levels, self.mask, Tile(*tile, size_px))
 
-def combine(
-    distances: dict[LevelKey, np.ndarray],
-    levels: list[Level],
-    finish: Finish,
-    background: float,
-    size_px: tuple[int, int],
-    area: InspectionMask | None = None,
-) -> np.ndarray:
-    """Raw map (h, w) float32 of an image at its working size, whose maximum is the raw score.
+        stitched = tiling.stitched(size_px, feature_maps.unit_px(backbone), measure)
+        return self.combined({key: levels_.filled(d) for key, d in stitched.items()}, size_px)
 
-    In units of the levels' mean distances. Score and map come from different levels (FINDINGS 9, 14); the map is
-    brought to the score.
-    """
-    score = float(score_map(distances, levels, finish, background, size_px, area).max())
-    return brought_map(distances, levels, finish, background, size_px, score, area)
+    def distances(self, maps: FeatureMaps) -> DistanceMaps:
+        """Measure the distance maps of all levels from the feature maps of a whole image."""
+        return {
+            level.key: levels_.distance_map(maps, level, levels_.inspected_patches(maps, level.key, self.mask))
+            for level in self.levels
+        }
 
+    def combined(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
+        """Compute the raw anomaly map from the distance maps of all levels."""
+        return self.map_with_peak(distances, size_px, self.score(distances, size_px))
 
-def brought_map(
-    distances: dict[LevelKey, np.ndarray],
-    levels: list[Level],
-    finish: Finish,
-    background: float,
-    size_px: tuple[int, int],
-    score: float,
-    area: InspectionMask | None,
-) -> np.ndarray:
-    """The map that is shown, brought to a raw score that is known."""
-    shown = shown_map(distances, levels, finish, background, size_px, area) / np.float32(finish.map_unit)
-    return anomaly_map.to_score(shown, score, None if area is None else area.inside(size_px))
+    def score(self, distances: DistanceMaps, size_px: tuple[int, int]) -> float:
+        """Return the raw score: the maximum of the score map."""
+        return float(self.score_map(distances, size_px).max())
 
+    def score_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
+        """Compute the map of shape (h, w) whose maximum is the raw score, from the pooled levels.
 
-def score_map(
-    distances: dict[LevelKey, np.ndarray],
-    levels: list[Level],
-    finish: Finish,
-    background: float,
-    size_px: tuple[int, int],
-    area: InspectionMask | None = None,
-) -> np.ndarray:
-    """The map whose maximum is the image's score, from its pooled levels' distance maps.
+        Pixels that are not inspected get its lowest value, so they cannot be the maximum.
+        """
+        pooled = [level for level in self.levels if level.key.pooled]
+        score_map = self._weighted(
+            distances,
+            pooled,
+            [lv.score_weight / lv.distance_mean for lv in pooled],
+            size_px,
+            anomaly_map.SMOOTHING_SHARE,
+        )
+        if self.position_mean is not None:
+            score_map = anomaly_map.remove_position_mean(score_map, self.position_mean)
+        inside = self._inside(size_px)
+        return score_map if inside is None else np.where(inside, score_map, score_map[inside].min())
 
-    What does not count is lowest, so that it makes no score.
-    """
-    inside = None if area is None else area.inside(size_px)
-    pooled = [level for level in levels if level.key.pooled]
-    of_score = anomaly_map.weighted_map(
-        (distances[level.key] for level in pooled),
-        (level.score_weight / level.distance_mean for level in pooled),
-        size_px,
-        anomaly_map.SMOOTHING_SHARE,
-    )
-    of_score = anomaly_map.remove_background(of_score, background, inside)
-    if finish.position_mean is not None:
-        of_score = anomaly_map.remove_position_mean(of_score, finish.position_mean)
-    return of_score if inside is None else np.where(inside, of_score, of_score[inside].min())
+    def map_peak(self, distances: DistanceMaps, size_px: tuple[int, int]) -> float:
+        """Return the maximum of the anomaly map before it is scaled to the score."""
+        shown, inside = self._plain_map(distances, size_px), self._inside(size_px)
+        return float(shown.max() if inside is None else shown[inside].max())
 
+    def map_with_peak(self, distances: DistanceMaps, size_px: tuple[int, int], score: float) -> np.ndarray:
+        """Compute the anomaly map of shape (h, w) and scale it to a known raw score."""
+        plain = self._plain_map(distances, size_px) / np.float32(self.map_unit)
+        return anomaly_map.to_score(plain, score, self._inside(size_px))
 
-def shown_map(
-    distances: dict[LevelKey, np.ndarray],
-    levels: list[Level],
-    finish: Finish,
-    background: float,
-    size_px: tuple[int, int],
-    area: InspectionMask | None = None,
-) -> np.ndarray:
-    """The map that is shown, from all levels' distance maps: as many with as without pooling."""
-    both = anomaly_map.weighted_map(
-        (distances[level.key] for level in levels),
-        (1 / (level.distance_mean * len(levels)) for level in levels),
-        size_px,
-        finish.map_smoothing,
-    )
-    return anomaly_map.remove_background(both, background, None if area is None else area.inside(size_px))
+    def _plain_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
+        weights = [1 / (level.distance_mean * len(self.levels)) for level in self.levels]
+        return self._weighted(distances, self.levels, weights, size_px, self.map_smoothing)
 
+    def _weighted(
+        self,
+        distances: DistanceMaps,
+        levels: tuple[Level, ...] | list[Level],
+        weights: list[float],
+        size_px: tuple[int, int],
+        smoothing: float,
+    ) -> np.ndarray:
+        weighted = anomaly_map.weighted_map((distances[level.key] for level in levels), weights, size_px, smoothing)
+        return anomaly_map.remove_background(weighted, self.background_share, self._inside(size_px))
 
-def raw_map(
-    pixels: np.ndarray,
-    backbone: Backbone,
-    levels: list[Level],
-    finish: Finish,
-    background: float,
-    area: InspectionMask | None,
-    n_threads: int,
-) -> np.ndarray:
-    """The whole line: pixels (3, h, w) of the working size -> raw map (h, w), by fitted levels.
+    def _inside(self, size_px: tuple[int, int]) -> np.ndarray | None:
+        return None if self.mask is None else self.mask.inside(size_px)
 
-    Of a large image tile after tile is brought to distances, which are small; background and smoothing are of the
-    image.
-    """
-    size_px = pixels.shape[1:]
+    def check_channels(self, channels: list[int]) -> None:
+        """Check that the levels fit a backbone whose outputs have these numbers of channels.
 
-    def work(tile: tuple[slice, slice]) -> dict[LevelKey, np.ndarray]:
-        maps = _maps_of_tile(pixels, tile, backbone, n_threads)
-        return distance_maps(maps, levels, area, size_px, tile)
+        Raises
+        ------
+        ArchiveError
+            If a level does not fit.
+        """
+        for level in self.levels:
+            if level.key.output >= len(channels) or len(level.mean) != channels[level.key.output]:
+                raise ArchiveError(f"The levels do not fit the backbone's outputs ({channels} channels). Fit again.")
 
-    distances = {key: neutral(d) for key, d in tiling.stitched(size_px, unit_px(backbone), work).items()}
-    return combine(distances, levels, finish, background, size_px, area)
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays, JSON types only."""
+        levels = [
+            {
+                "divisor": level.key.divisor,
+                "output": level.key.output,
+                "pooled": level.key.pooled,
+                "channels": len(level.mean),
+                "n_centers": len(level.centers),
+                "distance_mean": level.distance_mean,
+                "score_weight": level.score_weight,
+            }
+            for level in self.levels
+        ]
+        return {
+            "scale": self.scale,
+            "background_share": self.background_share,
+            "map_smoothing": self.map_smoothing,
+            "map_unit": self.map_unit,
+            "levels": levels,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name, for an archive."""
+        arrays: dict[str, np.ndarray] = {}
+        for i, level in enumerate(self.levels):
+            arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
+        if self.position_mean is not None:
+            arrays["position_mean"] = self.position_mean
+        return arrays

@@ -1,0 +1,111 @@
+"""Fitted levels, and how far the patches of an image are from their memory banks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..features import feature_maps
+from ..features.feature_maps import FeatureMaps, LevelKey, Tile
+from ..features.mask import InspectionMask
+from ..method import neighbors
+
+DistanceMaps = dict[LevelKey, np.ndarray]  # each (h, w) float32, on the level's own grid
+
+
+@dataclass(frozen=True)
+class Level:
+    """A fitted level: the descriptor and the memory bank of one scale, one backbone output, pooled or not.
+
+    Attributes
+    ----------
+    key : LevelKey
+    mean : ndarray of shape (c,), float32
+    weight : ndarray of shape (c, d), float32
+        Descriptors are (patches - mean) @ weight.
+    centers : ndarray of shape (n_centers, d), float32
+        Memory bank.
+    distance_mean : float
+        Mean distance of held-out normal patches to memory banks that were fitted without them. It is the unit of this
+        level's distances.
+    score_weight : float
+        Weight of this level in the image score. The weights of all pooled levels sum to 1.
+    """
+
+    key: LevelKey
+    mean: np.ndarray
+    weight: np.ndarray
+    centers: np.ndarray
+    distance_mean: float
+    score_weight: float = 0.0
+
+    @cached_property
+    def folded(self) -> tuple[np.ndarray, np.ndarray]:
+        """The matrices of `neighbors.distances`: descriptor and memory bank combined."""
+        return neighbors.folded(self.weight, self.centers)
+
+
+def distance_map(maps: FeatureMaps, level: Level, inspected: np.ndarray | None = None) -> np.ndarray:
+    """Measure the distance of every patch to the nearest center of a level.
+
+    Parameters
+    ----------
+    maps : FeatureMaps
+    level : Level
+    inspected : ndarray of shape (h*w,), bool, optional
+        Which patches are measured. The others get the mean distance of these, so that they do not bias the smoothing.
+
+    Returns
+    -------
+    ndarray of shape (h, w), float32
+        On the level's own grid.
+    """
+    return filled(_measured(maps, level, inspected))
+
+
+def _measured(maps: FeatureMaps, level: Level, inspected: np.ndarray | None) -> np.ndarray:
+    """Return the distance map with NaN where no patch is inspected."""
+    grid = maps[level.key.map_key].shape[1:]
+    rows = feature_maps.level_patches(maps, level.key)
+    selected = rows if inspected is None else rows[inspected]
+    distances = neighbors.distances((selected - level.mean).T, *level.folded)
+    if inspected is None:
+        return distances.reshape(grid)
+    everywhere = np.full(len(rows), np.float32(np.nan))
+    everywhere[inspected] = distances
+    return everywhere.reshape(grid)
+
+
+def filled(distances: np.ndarray) -> np.ndarray:
+    """Replace NaN, the patches that are not inspected, by the mean of the others."""
+    missing = np.isnan(distances)
+    return np.where(missing, distances[~missing].mean(), distances) if missing.any() else distances
+
+
+def inspected_patches(
+    maps: FeatureMaps, key: LevelKey, mask: InspectionMask | None, tile: Tile | None = None
+) -> np.ndarray | None:
+    """Return which patches of a level are inspected: ndarray of shape (h*w,), bool, or None for all.
+
+    `maps` are those of a whole image, or of `tile`.
+    """
+    if mask is None:
+        return None
+    h, w = maps[key.map_key].shape[1:]
+    if tile is None:
+        return mask.patches((h, w))
+    stride = (tile.rows.stop - tile.rows.start) // h
+    whole = (tile.image_px[0] // stride, tile.image_px[1] // stride)
+    rows, columns = (slice(part.start // stride, part.stop // stride) for part in (tile.rows, tile.columns))
+    return mask.patches(whole).reshape(whole)[rows, columns].ravel()
+
+
+def tile_distances(maps: FeatureMaps, levels: Iterable[Level], mask: InspectionMask | None, tile: Tile) -> DistanceMaps:
+    """Measure the distance maps of all levels in a tile, with NaN where no patch is inspected.
+
+    The levels run on one thread: sharing the levels of one image between threads took longer.
+    """
+    return {level.key: _measured(maps, level, inspected_patches(maps, level.key, mask, tile)) for level in levels}
