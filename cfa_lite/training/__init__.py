@@ -1,0 +1,1 @@
+"""Fitting one product from images of good parts."""

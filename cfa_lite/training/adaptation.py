@@ -1,8 +1,8 @@
-"""Between bank and scoring, recipe `adapted`: a level's descriptor trained a little, and the check that it helps.
+"""Adaptation of a level's descriptor by the coupled-hypersphere loss, and the check that it helps.
 
-The start is the shrunk whitening with its K-means bank. The coupled-hypersphere loss pulls descriptors to their
-centers and pushes the next centers away; the map's determinant is held, since attraction alone would shrink it
-to nothing, and it moves no farther than `DRIFT`, since farther it loses (DESIGN.md, recipe `adapted`).
+The start is the shrunk whitening with its K-means bank. The loss pulls descriptors to their centers and pushes the
+next centers away. The determinant of the linear map is constant, because attraction alone would shrink the map to zero.
+The map moves no farther than `DRIFT`, because a larger drift loses accuracy (docs/decisions).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..fitted import Level
+from ..inference.levels import Level
 from ..method import hypersphere_loss, memory_bank, neighbors, resampling, whitening
-from ..parameters import LossSettings
+from ..method.hypersphere_loss import LossSettings
 
-DRIFT = 0.1  # |A - 1| / |1|, of descriptors (patches - mean) @ weight @ A
+DRIFT = 0.1  # |A - I| / |I| of descriptors (patches - mean) @ weight @ A
 N_STEPS = 24
-BATCH = 2048  # patches a step
+BATCH_SIZE = 2048  # patches per step
 EMA_RATE = 0.05
 N_NEIGHBORS = N_HARD_NEGATIVES = 3
 MARGIN = 0.1  # of the squared radius
 _RADIUS_PATCHES = 4096
-_DEFECT_SHARE = 0.5  # a patch is defective if so much of its cell is, or the most of any
+_DEFECT_SHARE = 0.5  # a patch is defective if this share of its cell is
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained level; loss of the first and of the last batch; how far the map moved."""
+    """A trained level, the loss of the first and of the last batch, and how far the linear map moved."""
 
     level: Level
     first_loss: float
@@ -36,24 +36,29 @@ class Trained:
 
 
 def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Trained:
-    """Train a level's descriptor by the coupled-hypersphere loss at a fixed volume.
+    """Train a level's descriptor by the coupled-hypersphere loss at a constant determinant.
 
     Parameters
     ----------
     start : Level
-    patches : ndarray (n, c) float32
-        Patch features of good images, those that the bank was made of.
+    patches : ndarray of shape (n, c), float32
+        Patch features of normal images: those that the memory bank was computed from.
     rng : numpy.random.Generator
+
+    Returns
+    -------
+    Trained
+        The start itself if its bank has fewer centers than K + J.
 
     Notes
     -----
-    With x the start's descriptors, A is trained in x @ A from A = 1. Of the gradient of the loss what would
-    change log|det A| is taken away, the step has the length DRIFT / N_STEPS whatever the loss's unit, and
-    A is scaled back to |det A| = 1, which removes the rest of second order. The squared radius is the median
-    squared distance to the K nearest centers, so both terms live from the first step. The bank follows by EMA.
+    Let x be the descriptors of the start. A is trained in x @ A, from A = I. The part of the gradient that would change
+    log|det A| is removed. Each step has the length DRIFT / N_STEPS, whatever the unit of the loss. A is then scaled to
+    |det A| = 1, which removes the remaining change of second order. The squared radius is the median squared distance
+    to the K nearest centers, so both terms of the loss are active from the first step. The bank follows by EMA.
     """
     centers = start.centers
-    if N_NEIGHBORS + N_HARD_NEGATIVES > len(centers):
+    if len(centers) < N_NEIGHBORS + N_HARD_NEGATIVES:
         return Trained(start, 0.0, 0.0, 0.0)
     points = whitening.describe(patches, start.mean, start.weight)
     n_channels = points.shape[1]
@@ -66,10 +71,10 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
     losses = []
     first = 0
     for _ in range(N_STEPS):
-        if first + BATCH > len(order):
+        if first + BATCH_SIZE > len(order):
             order, first = rng.permutation(len(points)), 0
-        batch = points[order[first : first + BATCH]]
-        first += BATCH
+        batch = points[order[first : first + BATCH_SIZE]]
+        first += BATCH_SIZE
         described = batch @ change.astype(np.float32)
         nearest = neighbors.nearest_k(described, centers, N_NEIGHBORS + N_HARD_NEGATIVES)
         terms = hypersphere_loss.coupled_hypersphere(described, centers, nearest, radius_sq**0.5, settings, len(batch))
@@ -84,31 +89,35 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
 
 
 def _moved(change: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarray:
-    """A step of this length against the gradient, along maps of the same determinant."""
+    """Take a step of this length against the gradient, without changing the determinant."""
     of_volume = np.linalg.inv(change).T  # the gradient of log|det|
     along = gradient - of_volume * (np.sum(gradient * of_volume) / np.sum(of_volume**2))
     norm = np.linalg.norm(along)
     if not norm > 0:  # no term is active: nothing to learn
         return change
     moved = change - along * (length / norm)
-    return moved / np.exp(np.linalg.slogdet(moved)[1] / len(moved))
+    return np.asarray(moved / np.exp(np.linalg.slogdet(moved)[1] / len(moved)))
 
 
 def defective_patches(mask: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """Which patches (h*w,) of a level's grid a synthetic defect's mask covers; at least one."""
+    """Return a mask (h*w,) of the patches of a level's grid that a synthetic defect covers; at least one."""
     share = resampling.cell_means(mask, grid).ravel()
     return share >= min(_DEFECT_SHARE, float(share.max()))
 
 
 def rareness(peaks: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """How rare a good patch as far away as each defect's farthest patch is, in powers of ten.
+    """Compute the rareness of defects: -log10 of the share of normal patches that are at least as far away.
 
     Parameters
     ----------
-    peaks : ndarray (n,)
-        Distances.
-    good : ndarray
-        Distances of patches of held-out good images, sorted.
+    peaks : ndarray of shape (n,)
+        Distance of the farthest patch of each defect.
+    good : ndarray of shape (m,)
+        Distances of patches of held-out normal images, sorted.
+
+    Returns
+    -------
+    ndarray of shape (n,)
     """
     above = len(good) - np.searchsorted(good, peaks.astype(good.dtype), "left")
     return -np.log10((above + 1) / (len(good) + 1))

@@ -1,136 +1,167 @@
-"""Levels fitted on all good images and on all but each fold, so that every image is scored by what has not seen it."""
+"""Cross-fitting: levels fitted on all images and without each fold, so that every image is scored as an unseen one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from .. import threads
+from ..features import feature_maps
+from ..features.feature_maps import FeatureMaps, LevelKey
 from ..features.mask import InspectionMask
 from ..features.patches import sample_positions
-from ..fitted import Level, LevelKey
-from ..inference import scorer
-from ..inference.scorer import FeatureMaps
-from ..method import limits, memory_bank, whitening
+from ..inference import levels
+from ..inference.levels import DistanceMaps, Level
+from ..method import kmeans, limits, whitening
 from . import adaptation
 from .training_set import Progress
 
-N_PATCHES = 65536  # learnt from at each level
+N_PATCHES = 65536  # training patches of each level
 MIN_PATCHES_PER_CENTER = 4
-FOLD_STEP = 2  # without a fold every other patch is learnt from: held-out scores hardly feel it (DESIGN.md)
+FOLD_STEP = 2  # without a fold, a level learns from every second patch: held-out scores hardly change
 
-# One stream of chance for each purpose, so that a change to one does not move the others.
+# Each purpose has its own random stream, so that a change to one does not move the others.
 _POSITIONS, _FOLDS, _CENTERS, _TRAINING = range(4)
 
-Fitted = dict[tuple[LevelKey, int], Level]  # by level and the fold left out, -1 for none
-Distances = list[dict[LevelKey, np.ndarray]]  # of each held-out image
+Task = tuple[LevelKey, Optional[int]]  # a level, and the fold that it is fitted without; None for no fold
+FittedLevels = dict[Task, Level]
 
 
+class Sample(NamedTuple):
+    """Patch features `rows` (n, c) that a level learns from, and the image `owner` (n,) that each comes from."""
+
+    rows: np.ndarray
+    owner: np.ndarray
+
+
+Samples = dict[LevelKey, Sample]
+
+
+@dataclass(frozen=True)
 class CrossFit:
-    """Good images' maps in folds.
+    """Feature maps of normal images in folds.
 
-    Parameters
+    Attributes
     ----------
-    maps : list of FeatureMaps, one an image
-    groups : ndarray (n,) of int
-        Images of one group are held out together.
-    area : InspectionMask or None
-        What counts.
-    seed, n_threads : int
+    maps : list of FeatureMaps
+        One per image.
+    fold_of : ndarray of shape (n,), int
+        The fold of each image. Images of one group share a fold.
+    mask : InspectionMask or None
+    random_state : int
+    n_threads : int
     progress : callable (phase, done, total)
     """
 
-    def __init__(
-        self,
+    maps: list[FeatureMaps]
+    fold_of: np.ndarray
+    mask: InspectionMask | None
+    random_state: int
+    n_threads: int
+    progress: Progress
+
+    @classmethod
+    def of(
+        cls,
         maps: list[FeatureMaps],
         groups: np.ndarray,
-        area: InspectionMask | None,
-        seed: int,
+        mask: InspectionMask | None,
+        random_state: int,
         n_threads: int,
         progress: Progress,
-    ):
-        self.maps = maps
-        self.keys = scorer.level_keys(len(maps[0]) // len(scorer.DIVISORS))
-        self.fold_of = limits.folds(groups, np.random.default_rng([seed, _FOLDS]))
-        self._area = area
-        self._seed, self._n_threads, self._progress = seed, n_threads, progress
-        self._samples: dict[LevelKey, tuple[np.ndarray, np.ndarray]] = {}
+    ) -> CrossFit:
+        """Divide images in groups (n,) into folds."""
+        fold_of = limits.folds(groups, np.random.default_rng([random_state, _FOLDS]))
+        return cls(maps, fold_of, mask, random_state, n_threads, progress)
 
-    def start(self, keys: Sequence[LevelKey], n_centers: int, shrinkage: float) -> Fitted:
-        """Each level's shrunk whitening with its K-means bank, for all folds."""
-        self._samples |= sample(self.maps, keys, self._area, self._seed, self._n_threads)
+    @property
+    def keys(self) -> list[LevelKey]:
+        """All levels of the backbone."""
+        return feature_maps.level_keys(len(self.maps[0]) // len(feature_maps.DIVISORS))
 
-        def one(task: tuple[LevelKey, int]) -> Level:
-            key, fold = task
-            rows, rng = self._rows(key, fold), self._chance(_CENTERS, key, fold)
+    def sample(self, keys: Sequence[LevelKey]) -> Samples:
+        """Draw the patches that each of these levels learns from."""
+        return draw_samples(self.maps, keys, self.mask, self.random_state, self.n_threads)
+
+    def start(self, samples: Samples, n_centers: int, shrinkage: float) -> FittedLevels:
+        """Fit the shrunk whitening and the K-means bank of each sampled level, on all images and without each fold."""
+
+        def fit(task: Task) -> Level:
+            rows, rng = self._rows(samples, task), self._rng(_CENTERS, task)
             mean, weight = whitening.shrunk_whitening(rows, shrinkage)
             points = whitening.describe(rows, mean, weight)
-            k_means = memory_bank.kmeans(points, min(n_centers, max(1, len(points) // MIN_PATCHES_PER_CENTER)), rng)
-            return Level(key, mean, weight, k_means.centers, distance_mean=1.0)
+            most = max(1, len(points) // MIN_PATCHES_PER_CENTER)
+            centers = kmeans.kmeans(points, min(n_centers, most), rng).centers
+            return Level(task[0], mean, weight, centers, distance_mean=1.0)
 
-        tasks = [(key, fold) for key in keys for fold in range(-1, int(self.fold_of.max()) + 1)]
-        return dict(self._told("learning", tasks, one))
+        folds = [None, *range(int(self.fold_of.max()) + 1)]
+        tasks = [(key, fold) for key in samples for fold in folds]
+        return dict(self._each("fitting levels", tasks, fit))
 
-    def train(self, fitted: Fitted) -> dict[tuple[LevelKey, int], adaptation.Trained]:
-        """Each of these levels trained on the patches that its bank was made of."""
+    def train(self, samples: Samples, fitted: FittedLevels) -> dict[Task, adaptation.Trained]:
+        """Train each of these levels on the patches that its memory bank was computed from."""
 
-        def one(task: tuple[LevelKey, int]) -> adaptation.Trained:
-            return adaptation.train(fitted[task], self._rows(*task), self._chance(_TRAINING, *task))
+        def train(task: Task) -> adaptation.Trained:
+            return adaptation.train(fitted[task], self._rows(samples, task), self._rng(_TRAINING, task))
 
-        return dict(self._told("training", list(fitted), one))
+        return dict(self._each("training", list(fitted), train))
 
-    def held_out(self, keys: Sequence[LevelKey], fitted: Fitted) -> Distances:
-        """Distance maps of each image by levels that have not seen it."""
+    def held_out(self, keys: Sequence[LevelKey], fitted: FittedLevels) -> list[DistanceMaps]:
+        """Measure the distance maps of each image by levels that were fitted without it."""
 
-        def one(i: int) -> dict[LevelKey, np.ndarray]:
-            maps, fold = self.maps[i], self.fold_of[i]
-            measured = {
-                key: scorer.distance_map(maps, fitted[key, fold], scorer.counts_of(maps, key, self._area))
+        def measure(i: int) -> DistanceMaps:
+            maps, fold = self.maps[i], int(self.fold_of[i])
+            return {
+                key: levels.distance_map(maps, fitted[key, fold], levels.inspected_patches(maps, key, self.mask))
                 for key in keys
             }
-            return {key: scorer.neutral(distance) for key, distance in measured.items()}
 
-        return list(threads.ordered_map(one, range(len(self.maps)), self._n_threads))
+        return list(threads.ordered_map(measure, range(len(self.maps)), self.n_threads))
 
-    def values(self, distances: Distances, key: LevelKey) -> np.ndarray:
-        """All distances of a level's patches that count."""
-        if self._area is None:
+    def values(self, distances: Sequence[DistanceMaps], key: LevelKey) -> np.ndarray:
+        """Return the distances of all inspected patches of a level as one ndarray of shape (n,)."""
+        if self.mask is None:
             return np.concatenate([d[key].ravel() for d in distances])
-        counts = (scorer.counts_of(maps, key, self._area) for maps in self.maps)
-        return np.concatenate([d[key].ravel()[c] for d, c in zip(distances, counts)])
+        inspected = (levels.inspected_patches(maps, key, self.mask) for maps in self.maps)
+        return np.concatenate([d[key].ravel()[which] for d, which in zip(distances, inspected)])
 
-    def _rows(self, key: LevelKey, fold: int) -> np.ndarray:
-        rows, owner = self._samples[key]
-        return rows[self.fold_of[owner] != fold][::FOLD_STEP] if fold >= 0 else rows
+    def _rows(self, samples: Samples, task: Task) -> np.ndarray:
+        key, fold = task
+        rows, owner = samples[key]
+        return rows if fold is None else rows[self.fold_of[owner] != fold][::FOLD_STEP]
 
-    def _chance(self, purpose: int, key: LevelKey, fold: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, purpose, self.keys.index(key), fold + 1])
+    def _rng(self, purpose: int, task: Task) -> np.random.Generator:
+        key, fold = task
+        stream = 0 if fold is None else fold + 1
+        return np.random.default_rng([self.random_state, purpose, self.keys.index(key), stream])
 
-    def _told(self, phase: str, tasks: list[Any], call: Callable[[Any], Any]) -> Iterable[tuple[Any, Any]]:
-        """Tasks with their results, in order, telling of progress."""
-        for done, (task, result) in enumerate(zip(tasks, threads.ordered_map(call, tasks, self._n_threads)), 1):
-            self._progress(phase, done, len(tasks))
+    def _each(self, phase: str, tasks: list[Task], function: Callable[[Task], Any]) -> Iterator[tuple[Task, Any]]:
+        """Yield each task with its result, in order, and report the progress."""
+        results = threads.ordered_map(function, tasks, self.n_threads)
+        for done, (task, result) in enumerate(zip(tasks, results), 1):
+            self.progress(phase, done, len(tasks))
             yield task, result
 
 
-def sample(
-    maps: list[FeatureMaps], keys: Sequence[LevelKey], area: InspectionMask | None, seed: int, n_threads: int
-) -> dict[LevelKey, tuple[np.ndarray, np.ndarray]]:
-    """Patch features (n, c) to learn from at each level, and the image (n,) that each is of.
+def draw_samples(
+    maps: list[FeatureMaps], keys: Sequence[LevelKey], mask: InspectionMask | None, random_state: int, n_threads: int
+) -> Samples:
+    """Draw the patch features that each level learns from.
 
-    A level with and one without pooling see the same positions.
+    A pooled and an unpooled level of one feature map see the same positions.
     """
 
-    def sample_one(key: LevelKey) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([seed, _POSITIONS, key.divisor, key.output])
-        n_positions = [int(np.prod(m[key.divisor, key.output].shape[1:])) for m in maps]
-        counts = [scorer.counts_of(m, key, area) for m in maps]
-        candidates = [np.arange(n) if c is None else np.flatnonzero(c) for n, c in zip(n_positions, counts)]
+    def draw(key: LevelKey) -> Sample:
+        rng = np.random.default_rng([random_state, _POSITIONS, key.divisor, key.output])
+        n_positions = [int(np.prod(m[key.map_key].shape[1:])) for m in maps]
+        inspected = [levels.inspected_patches(m, key, mask) for m in maps]
+        candidates = [np.arange(n) if i is None else np.flatnonzero(i) for n, i in zip(n_positions, inspected)]
         positions = sample_positions(candidates, N_PATCHES, rng)
-        rows = [scorer.level_patches(m, key)[p] for m, p in zip(maps, positions)]
+        rows = [feature_maps.level_patches(m, key)[p] for m, p in zip(maps, positions)]
         owner = np.repeat(np.arange(len(maps)), [len(p) for p in positions])
-        return np.concatenate(rows), owner
+        return Sample(np.concatenate(rows), owner)
 
-    return dict(zip(keys, threads.ordered_map(sample_one, keys, n_threads)))
+    return dict(zip(keys, threads.ordered_map(draw, keys, n_threads)))

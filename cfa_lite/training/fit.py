@@ -1,239 +1,252 @@
-"""Learning a product: feature maps of good images -> fitted levels, and the scores that good images get."""
+"""Fitting a product in four steps: started, cleaned of outliers, adapted, completed. Each step returns a new value."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import threads
 from ..errors import ImageError
-from ..fitted import Finish, Fit, HeldOut, Learnt, Level
-from ..inference import scorer
-from ..inference.scorer import FeatureMaps
-from ..method import anomaly_map, limits
-from ..parameters import SIZE
+from ..features.feature_maps import FeatureMaps, LevelKey
+from ..features.manifest import BackboneSpec
+from ..fitted import Fit, FittedProduct, HeldOut
+from ..inference import levels
+from ..inference.levels import DistanceMaps, Level
+from ..inference.scorer import Scorer
+from ..method import limits
 from . import adaptation, near_duplicates
-from .cross_fit import CrossFit, Distances, Fitted
-from .held_out import Finishing
-from .training_set import N_UNLIKE, Progress, TrainingSet, provenance
-
-WORKING_AREA_PX = SIZE**2
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is kept of a good image: its maps, and those of it with synthetic defects, each with their mask."""
-
-    maps: FeatureMaps
-    painted: list[tuple[FeatureMaps, np.ndarray]] = field(default_factory=list)
+from .cross_fit import CrossFit, FittedLevels, Samples
+from .extraction import NormalImage
+from .held_out import HeldOutImages
+from .settings import Settings
+from .training_set import N_UNUSUAL, TrainingSet, named, provenance
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """What recipe `adapted` does beyond `none`; benchmarks/ablation.py turns each off."""
+class Started:
+    """The pooled levels as they start, with the distances of held-out images.
 
-    without_outliers: bool = True
-    trained: bool = True
-    spread_weights: bool = True
-    position_mean: bool = True
-    map_smoothing: float = 2 / 224
+    Attributes
+    ----------
+    images : TrainingSet
+    groups : ndarray of shape (n,)
+    cross : CrossFit
+    samples : dict of LevelKey to Sample
+    fitted : dict of (LevelKey, fold or None) to Level
+    distances : list of DistanceMaps
+        One per image, by levels that were fitted without it.
+    """
 
+    images: TrainingSet[NormalImage]
+    groups: np.ndarray
+    cross: CrossFit
+    samples: Samples
+    fitted: FittedLevels
+    distances: list[DistanceMaps]
 
-NO_ADAPTATION = Ingredients(False, False, False, False, anomaly_map.SMOOTHING_SHARE)
+    def held_out(self, settings: Settings) -> HeldOutImages:
+        """Return the images with their distances."""
+        return HeldOutImages(self.images, self.distances, settings.n_threads, settings.progress)
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What the limits are to promise, and which images vouch for it: arguments of `CFA`."""
+class Cleaned:
+    """The start without outliers, and the outliers with their groups."""
 
-    false_alarm_rate: float = 0.01
-    unsure_rate: float = 0.05
-    margin: float = 0.0
-    group_by: str | None = None
-    count_outliers: bool = True
+    start: Started
+    outliers: TrainingSet[NormalImage]
+    outlier_groups: np.ndarray
 
 
-def learn(
-    good: TrainingSet[Seen],
-    backbone_sha256: str,
-    *,
-    n_centers: int,
-    shrinkage: float,
-    background: float,
-    ingredients: Ingredients,
-    promise: Promise,
-    seed: int,
-    n_threads: int,
-    progress: Progress,
-) -> Fit:
-    """Fit every level on all images, and on all but each fold to score that fold.
+@dataclass(frozen=True)
+class Adapted:
+    """The trained pooled levels, and what was decided for each of them; JSON types only."""
 
-    Descriptor and bank are both learnt anew for each fold, so no good image is scored by anything that has
-    seen it; what is shared is two numbers a level (mean and spread of its distances) and which levels moved.
-    Pooled levels come first: they make the scores that tell which images are far out.
+    cleaned: Cleaned
+    fitted: FittedLevels
+    distances: list[DistanceMaps]
+    decisions: tuple[dict[str, Any], ...] = ()
+
+
+def fit(images: TrainingSet[NormalImage], spec: BackboneSpec, settings: Settings) -> Fit:
+    """Fit every level on all images, and without each fold to score that fold.
+
+    Descriptor and memory bank are fitted anew without each fold, so no image is scored by a level that has seen it.
+    All folds share two numbers per level (mean and spread of its distances) and the decision which levels are trained.
+    The pooled levels come first, because their scores show which images are outliers.
 
     Raises
     ------
     ImageError
-        If the images do not differ.
+        If all images are equal.
     """
-    finishing = Finishing(background, ingredients.map_smoothing, ingredients.position_mean, n_threads, progress)
-    every = good
-    coarsest = max(good.kept[0].maps)  # lowest scale, last output
-    groups = near_duplicates.find([seen.maps[coarsest] for seen in good.kept], good.names, promise.group_by)
-    groups_of_all = groups
-    out = np.zeros(len(good.kept), bool)
-    cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
-    if ingredients.without_outliers:
-        out = limits.find_outliers(
-            finishing.scores(good, distances, _weighted(cross, fitted, distances, ingredients))[1]
-        )
-        if out.any():
-            good, groups = good.only(~out), groups[~out]
-            cross, fitted, distances = _start(good, groups, n_centers, shrinkage, seed, n_threads, progress)
-    moves: list[dict[str, Any]] = []
-    if ingredients.trained:
-        # Training helps the image's score and costs the map a little: unpooled levels stay as they start.
-        moves = _keep_what_helps(good.kept, cross, fitted, distances, n_threads)
-    unpooled = [key for key in cross.keys if not key.pooled]
-    fitted |= cross.start(unpooled, n_centers, shrinkage)
-    for pooled, others in zip(distances, cross.held_out(unpooled, fitted)):
-        pooled |= others
-    levels = _weighted(cross, fitted, distances, ingredients)
-    finish, scores = finishing.scores(good, distances, levels)
-    finish = replace(finish, map_unit=float(finishing.peaks(good, distances, levels, finish).mean() / scores.mean()))
-    left_out = _left_out(every.only(out), levels, finish, background)
-    unlike = left_out + [
-        finishing.held_out(good, distances, levels, finish, float(scores[i]), i)
-        for i in np.argsort(-scores, kind="stable")[:N_UNLIKE]
-    ]
-    training = provenance(good, scores) | {"moves": moves}
-    training["outliers"] = [{"name": os.path.basename(h.name), "raw_score": float(h.raw_map.max())} for h in left_out]
-    if promise.count_outliers and left_out:
-        # They are not learnt from; but what is promised is promised of all good images.
-        scores = np.concatenate([scores, [float(h.raw_map.max()) for h in left_out]])
-        groups = np.concatenate([groups, groups_of_all[out]])
-    learnt = Learnt(
-        levels=levels,
-        limits=limits.limits(
-            scores, groups, promise.false_alarm_rate, promise.unsure_rate, promise.margin, source="fit"
-        ),
-        good_scores=scores.astype(np.float32),
-        good_groups=groups,
-        scale=good.scale,
-        backbone_sha256=backbone_sha256,
-        training=training,
-        finish=finish,
-        area=good.area,
-        value_range=good.value_range,
-    )
-    return Fit(learnt, unlike, every.skipped)
+    coarsest = max(images.kept[0].maps)  # lowest scale, last output
+    maps = [image.maps[coarsest] for image in images.kept]
+    groups = near_duplicates.find(maps, images.names, settings.promise.group_by)
+    cleaned = clean(start(images, groups, settings), settings)
+    return complete(adapt(cleaned, settings), spec, settings)
 
 
-def _left_out(out: TrainingSet[Seen], levels: list[Level], finish: Finish, background: float) -> list[HeldOut]:
-    """Images that were left out, as seen by what was learnt without them, the highest score first."""
-    found = []
-    for i, seen in enumerate(out.kept):
-        size_px = out.working_sizes_px[i]
-        distances = scorer.distance_maps(seen.maps, levels, out.area, size_px)
-        distances = {key: scorer.neutral(distance) for key, distance in distances.items()}
-        raw = scorer.combine(distances, levels, finish, background, size_px, out.area)
-        found.append(HeldOut(out.names[i], out.sizes_px[i], raw))
-    return sorted(found, key=lambda one: -one.raw_map.max())
-
-
-def _start(
-    good: TrainingSet[Seen],
-    groups: np.ndarray,
-    n_centers: int,
-    shrinkage: float,
-    seed: int,
-    n_threads: int,
-    progress: Progress,
-) -> tuple[CrossFit, Fitted, Distances]:
-    """Pooled levels as they start, with their held-out distances."""
-    cross = CrossFit([seen.maps for seen in good.kept], groups, good.area, seed, n_threads, progress)
+def start(images: TrainingSet[NormalImage], groups: np.ndarray, settings: Settings) -> Started:
+    """Fit the pooled levels and measure the held-out images."""
+    cross = CrossFit.of(
+        [image.maps for image in images.kept], groups, images.mask, settings.random_state, settings.n_threads,
+        settings.progress,
+    )  # fmt: skip
     keys = [key for key in cross.keys if key.pooled]
-    fitted = cross.start(keys, n_centers, shrinkage)
+    samples = cross.sample(keys)
+    fitted = cross.start(samples, settings.n_centers, settings.shrinkage)
     distances = cross.held_out(keys, fitted)
-    if not all(any(d[key].any() for d in distances) for key in keys) or _all_alike(cross.maps):
+    if not all(any(d[key].any() for d in distances) for key in keys) or _all_equal(cross.maps):
         raise ImageError(
-            "The good images are all the same image: how good parts vary cannot be learnt from them."
-            " Give different images of different good parts."
+            "All good images are the same image, so their variation cannot be learned. Use different images of"
+            " different good parts."
         )
-    return cross, fitted, distances
+    return Started(images, groups, cross, samples, fitted, distances)
 
 
-def _keep_what_helps(
-    seen: list[Seen], cross: CrossFit, fitted: Fitted, distances: Distances, n_threads: int
-) -> list[dict[str, Any]]:
-    """Train levels and put each in the place of its start where synthetic defects say so; what was done, for `info`.
+def clean(started: Started, settings: Settings) -> Cleaned:
+    """Start again without outliers, if there are any and the recipe leaves them out."""
+    out = np.zeros(len(started.images.kept), bool)
+    if settings.ingredients.without_outliers:
+        scorer = _scorer(started, started.fitted, started.distances, settings)
+        scores = started.held_out(settings).scores(scorer, settings.ingredients.position_mean)[1]
+        out = limits.find_outliers(scores)
+    outliers, outlier_groups = started.images.only(out), started.groups[out]
+    if out.any():
+        started = start(started.images.only(~out), started.groups[~out], settings)
+    return Cleaned(started, outliers, outlier_groups)
 
-    A synthetic defect is on an image that neither version has seen. It stands out by how few patches of held-out
-    good images are as far away as its farthest one.
+
+def adapt(cleaned: Cleaned, settings: Settings) -> Adapted:
+    """Train the pooled levels. A level keeps its training if synthetic defects then stand out more.
+
+    A synthetic defect is scored on an image that neither version has seen. It stands out more if fewer patches of
+    held-out normal images are at least as far away as its farthest patch. Training improves the image score and
+    slightly degrades the map, so unpooled levels are not trained.
     """
-    defects = [(i, maps, mask) for i, s in enumerate(seen) for maps, mask in s.painted]
-    if not defects:  # they were painted on images that could not be used: nothing can be checked
-        return []
-    trained = cross.train(fitted)
-    keys = list(dict.fromkeys(key for key, _ in trained))
+    cross, before, distances = cleaned.start.cross, cleaned.start.fitted, cleaned.start.distances
+    defects = [(i, d) for i, image in enumerate(cleaned.start.images.kept) for d in image.defects]
+    if not settings.ingredients.trained or not defects:  # without defects, a gain cannot be shown
+        return Adapted(cleaned, before, distances)
+    trained = cross.train(cleaned.start.samples, before)
     after = {task: result.level for task, result in trained.items()}
-    after_distances = cross.held_out(keys, after)
+    keys = list(dict.fromkeys(key for key, _ in trained))
+    distances_after = cross.held_out(keys, after)
 
-    def peaks(defect: tuple[int, FeatureMaps, np.ndarray]) -> list[list[float]]:
-        i, maps, mask = defect
+    def peaks(i: int, maps: FeatureMaps, mask: np.ndarray) -> list[list[float]]:
         found = []
         for key in keys:
-            where = adaptation.defective_patches(mask, maps[key.divisor, key.output].shape[1:])
-            pair = (scorer.distance_map(maps, levels[key, cross.fold_of[i]]).ravel() for levels in (fitted, after))
+            where = adaptation.defective_patches(mask, maps[key.map_key].shape[1:])
+            pair = (levels.distance_map(maps, fitted[key, int(cross.fold_of[i])]).ravel() for fitted in (before, after))
             found.append([float(d[where].max()) for d in pair])
         return found
 
-    of_defects = np.array(list(threads.ordered_map(peaks, defects, n_threads)))  # (defects, keys, before and after)
-    moves = []
+    results = threads.ordered_map(lambda task: peaks(task[0], task[1].maps, task[1].mask), defects, settings.n_threads)
+    of_defects = np.array(list(results))  # (defects, keys, before and after)
+    decisions = []
+    kept: list[LevelKey] = []
     for k, key in enumerate(keys):
-        rare = [
-            adaptation.rareness(of_defects[:, k, j], np.sort(cross.values(of, key)))
-            for j, of in enumerate((distances, after_distances))
+        rareness = [
+            adaptation.rareness(of_defects[:, k, j], np.sort(cross.values(d, key)))
+            for j, d in enumerate((distances, distances_after))
         ]
-        gain = rare[1] - rare[0]
-        result = trained[key, -1]
-        kept = bool(result.drift > 0 and gain.mean() > 0)
-        moves.append({
-            "divisor": key.divisor, "output": key.output, "kept": kept, "drift": result.drift,
+        gain, result = rareness[1] - rareness[0], trained[key, None]
+        if result.drift > 0 and gain.mean() > 0:
+            kept.append(key)
+        decisions.append({
+            "divisor": key.divisor, "output": key.output, "kept": key in kept, "drift": result.drift,
             "gain": float(gain.mean()), "gain_error": float(gain.std() / np.sqrt(len(gain))),
             "first_loss": result.first_loss, "last_loss": result.last_loss,
         })  # fmt: skip
-        if kept:
-            fitted.update({task: level for task, level in after.items() if task[0] == key})
-            for before, now in zip(distances, after_distances):
-                before[key] = now[key]
-    return moves
+    fitted = {task: after[task] if task[0] in kept else level for task, level in before.items()}
+    chosen = [
+        {key: new[key] if key in kept else d for key, d in old.items()} for old, new in zip(distances, distances_after)
+    ]
+    return Adapted(cleaned, fitted, chosen, tuple(decisions))
 
 
-def _weighted(cross: CrossFit, fitted: Fitted, distances: Distances, ingredients: Ingredients) -> list[Level]:
-    """Levels of all images with the unit of their distances, and the pooled ones with their weight in the score."""
-    levels = [level for (_, fold), level in fitted.items() if fold == -1]
+def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings) -> Fit:
+    """Add the unpooled levels, score the held-out images, and compute the limits."""
+    started, promise = adapted.cleaned.start, settings.promise
+    cross, images, outliers = started.cross, started.images, adapted.cleaned.outliers
+    unpooled = [key for key in cross.keys if not key.pooled]
+    others = cross.start(cross.sample(unpooled), settings.n_centers, settings.shrinkage)
+    fitted = {**adapted.fitted, **others}
+    distances = [{**d, **o} for d, o in zip(adapted.distances, cross.held_out(unpooled, others))]
+    held_out = HeldOutImages(images, distances, settings.n_threads, settings.progress)
+    plain = _scorer(started, fitted, distances, settings)
+    scorer, scores = held_out.scores(plain, settings.ingredients.position_mean)
+    scorer = replace(scorer, map_unit=float(held_out.map_peaks(scorer).mean() / scores.mean()))
+    left_out, order = _outlier_maps(outliers, scorer)
+    highest = np.argsort(-scores, kind="stable")[:N_UNUSUAL]
+    training = provenance(images, scores) | {"decisions": list(adapted.decisions)}
+    training["outliers"] = [named(one.name, float(one.raw_map.max())) for one in left_out]
+    groups = started.groups
+    if promise.count_outliers and left_out:
+        # The model does not learn outliers, but the guarantee covers all good images.
+        scores = np.concatenate([scores, [float(one.raw_map.max()) for one in left_out]])
+        groups = np.concatenate([groups, adapted.cleaned.outlier_groups[order]])
+    product = FittedProduct(
+        scorer=scorer,
+        backbone=spec.name,
+        backbone_sha256=spec.sha256,
+        backbone_entry=spec.seen(),
+        limits=promise.limits(scores, groups),
+        good_scores=scores.astype(np.float32),
+        good_groups=groups,
+        statistics=images.statistics(),
+        value_range=images.value_range,
+        training=training,
+    )
+    unusual = (*left_out, *(held_out.held_out(scorer, i, float(scores[i])) for i in highest))
+    return Fit(product, unusual, images.skipped)
+
+
+def _outlier_maps(outliers: TrainingSet[NormalImage], scorer: Scorer) -> tuple[list[HeldOut], np.ndarray]:
+    """Return the outliers with their maps by the model, which was fitted without them, and their order by score."""
+    raw_maps = [
+        scorer.combined(scorer.distances(image.maps), size_px)
+        for image, size_px in zip(outliers.kept, outliers.working_sizes_px)
+    ]
+    order = np.argsort([-float(raw_map.max()) for raw_map in raw_maps], kind="stable")
+    return [HeldOut(outliers.names[i], outliers.sizes_px[i], raw_maps[i]) for i in order], order
+
+
+def _scorer(started: Started, fitted: FittedLevels, distances: Sequence[DistanceMaps], settings: Settings) -> Scorer:
+    """Return the scorer of the levels that were fitted on all images, with the unit of each level's distances."""
+    return Scorer(
+        levels=tuple(_weighted(started.cross, fitted, distances, settings.ingredients.spread_weights)),
+        scale=started.images.scale,
+        background_share=settings.background_share,
+        map_smoothing=settings.ingredients.map_smoothing,
+        mask=started.images.mask,
+    )
+
+
+def _weighted(
+    cross: CrossFit, fitted: FittedLevels, distances: Sequence[DistanceMaps], spread_weights: bool
+) -> list[Level]:
+    """Return the levels of all images with the unit of their distances, and the pooled ones with their weights."""
+    final = [level for (_, fold), level in fitted.items() if fold is None]
     means, spreads = {}, {}
-    for level in levels:
+    for level in final:
         values = cross.values(distances, level.key)
         means[level.key] = float(values.mean(dtype=np.float64))
         spreads[level.key] = float(values.std(dtype=np.float64))
-    # Weights by mean / spread make each level's distances count in units of their spread on good images.
+    # A weight of mean / spread makes a level's distances count in units of their standard deviation.
     raw = {
-        key: means[key] / spreads[key] if ingredients.spread_weights and spreads[key] > 0 else 1.0
-        for key in means
-        if key.pooled
+        key: means[key] / spreads[key] if spread_weights and spreads[key] > 0 else 1.0 for key in means if key.pooled
     }
     total = sum(raw.values())
     return [
-        replace(level, distance_mean=means[level.key], score_weight=raw.get(level.key, 0.0) / total) for level in levels
+        replace(level, distance_mean=means[level.key], score_weight=raw.get(level.key, 0.0) / total) for level in final
     ]
 
 
-def _all_alike(maps: list[FeatureMaps]) -> bool:
+def _all_equal(maps: Sequence[FeatureMaps]) -> bool:
     first = maps[0]
     return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)

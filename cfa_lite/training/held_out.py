@@ -1,8 +1,8 @@
-"""What follows the distances of held-out good images: position means, scores, peaks and maps."""
+"""Scores and maps of held-out normal images, and the position means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,74 +10,76 @@ import numpy as np
 
 from .. import threads
 from ..features import images
-from ..fitted import Finish, HeldOut, Level
-from ..inference import scorer
+from ..fitted import HeldOut
+from ..inference.levels import DistanceMaps
+from ..inference.scorer import Scorer
 from ..method import anomaly_map, resampling
-from .cross_fit import Distances
 from .training_set import Progress, TrainingSet
 
 
 @dataclass(frozen=True)
-class Finishing:
-    """What follows the distances of held-out images."""
+class HeldOutImages:
+    """Normal images and their distance maps by levels that were fitted without them.
 
-    background: float
-    map_smoothing: float
-    with_position_mean: bool
+    Attributes
+    ----------
+    images : TrainingSet
+    distances : sequence of DistanceMaps
+        One per image.
+    n_threads : int
+    progress : callable (phase, done, total)
+    """
+
+    images: TrainingSet[Any]
+    distances: Sequence[DistanceMaps]
     n_threads: int
     progress: Progress
 
-    def scores(self, good: TrainingSet[Any], distances: Distances, levels: list[Level]) -> tuple[Finish, np.ndarray]:
-        """Position means, and the score (n,) of each image, which uses those without its own part.
+    def scores(self, scorer: Scorer, with_position_mean: bool) -> tuple[Scorer, np.ndarray]:
+        """Score the images.
 
-        Maps are made twice, since those of thousands of images would fill the memory.
+        Returns
+        -------
+        scorer : Scorer
+            With position means, if `with_position_mean`.
+        scores : ndarray of shape (n,)
+            Raw scores. Each image is scored with position means that do not contain it.
+
+        Notes
+        -----
+        Each map is computed twice, because the maps of thousands of images would fill the memory.
         """
-        plain = Finish(self.map_smoothing)
-        sizes = good.working_sizes_px
+        sizes = self.images.working_sizes_px
+        if not with_position_mean:
+            return scorer, self._each(lambda i: scorer.score(self.distances[i], sizes[i]))
         grid = anomaly_map.position_grid(images.middle_size(sizes))
 
-        def score_map(i: int, finish: Finish = plain) -> np.ndarray:
-            return scorer.score_map(distances[i], levels, finish, self.background, sizes[i], good.area)
+        def cells_of(i: int) -> np.ndarray:
+            score_map = scorer.score_map(self.distances[i], sizes[i])
+            return resampling.cell_means(score_map, grid).astype(np.float64)
 
-        if not self.with_position_mean:
-            return plain, self._each(lambda i: float(score_map(i).max()), len(sizes))
-        cells = self._each(lambda i: resampling.cell_means(score_map(i), grid).astype(np.float64), len(sizes))
+        cells = self._each(cells_of)
         total = np.sum(cells, axis=0)
 
         def score(i: int) -> float:
             others = anomaly_map.position_mean(total - cells[i], len(cells) - 1)
-            return float(score_map(i, replace(plain, position_mean=others)).max())
+            return replace(scorer, position_mean=others).score(self.distances[i], sizes[i])
 
-        finish = replace(plain, position_mean=anomaly_map.position_mean(total, len(cells)))
-        return finish, self._each(score, len(sizes))
+        complete = replace(scorer, position_mean=anomaly_map.position_mean(total, len(cells)))
+        return complete, self._each(score)
 
-    def peaks(self, good: TrainingSet[Any], distances: Distances, levels: list[Level], finish: Finish) -> np.ndarray:
-        """Maximum (n,) of the map that is shown of each image, before it is brought to the score."""
-        sizes = good.working_sizes_px
+    def map_peaks(self, scorer: Scorer) -> np.ndarray:
+        """Return the maximum (n,) of the anomaly map of each image, before it is scaled to the score."""
+        return self._each(lambda i: scorer.map_peak(self.distances[i], self.images.working_sizes_px[i]))
 
-        def peak(i: int) -> float:
-            shown = scorer.shown_map(distances[i], levels, finish, self.background, sizes[i], good.area)
-            return float(shown.max() if good.area is None else shown[good.area.inside(sizes[i])].max())
+    def held_out(self, scorer: Scorer, i: int, score: float) -> HeldOut:
+        """Return image `i` with its raw anomaly map, scaled to its raw score."""
+        raw_map = scorer.map_with_peak(self.distances[i], self.images.working_sizes_px[i], score)
+        return HeldOut(self.images.names[i], self.images.sizes_px[i], raw_map)
 
-        return self._each(peak, len(sizes))
-
-    def held_out(
-        self,
-        good: TrainingSet[Any],
-        distances: Distances,
-        levels: list[Level],
-        finish: Finish,
-        score: float,
-        i: int,
-    ) -> HeldOut:
-        """One image with its map."""
-        size_px = good.working_sizes_px[i]
-        raw = scorer.brought_map(distances[i], levels, finish, self.background, size_px, score, good.area)
-        return HeldOut(good.names[i], good.sizes_px[i], raw)
-
-    def _each(self, call: Callable[[int], Any], n: int) -> np.ndarray:
-        found = []
-        for one in threads.ordered_map(call, range(n), self.n_threads):
+    def _each(self, function: Callable[[int], Any]) -> np.ndarray:
+        n, found = len(self.distances), []
+        for one in threads.ordered_map(function, range(n), self.n_threads):
             found.append(one)
-            self.progress("checking", len(found), n)
+            self.progress("scoring held-out images", len(found), n)
         return np.array(found)

@@ -1,11 +1,11 @@
-"""Good images of a product: read at one scale, kept as far as a recipe needs them, and where a model comes from."""
+"""The training set: normal images read at one scale, and what is kept of each."""
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -15,40 +15,52 @@ from .. import threads
 from .._version import __version__
 from ..errors import ImageError
 from ..features import image_checks, images
-from ..features.image_checks import Look
+from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
 from ..features.runtime import onnxruntime
-from ..report.text import VISIBLE_PX
+from ..fitted import SkippedImage
 
 Progress = Callable[[str, int, int], None]
 
-N_UNLIKE = 24  # good images with the highest scores whose maps are kept to be looked at
-N_NAMED = 5  # good images that are named as the most unlike the others
+VISIBLE_PX = 4  # a patch of the finest level at the working size; a smaller defect may not be seen
+N_UNUSUAL = 24  # number of normal images with the highest scores whose maps are kept for the report
+N_NAMED = 5  # number of these whose names the model stores
 
 T = TypeVar("T")  # what is kept of an image
 
 
 @dataclass(frozen=True)
 class TrainingSet(Generic[T]):
-    """Training images as far as they could be used.
+    """The normal images that could be used.
 
-    `kept`, `names`, `sizes_px` and `working_sizes_px` have one entry an image used; `scale` is working pixels a
-    image pixel; `skipped` holds name and message of each image left out; `area` is what counts of each.
+    Attributes
+    ----------
+    kept : list
+        What is kept of each image.
+    names : list of str
+    sizes_px, working_sizes_px : list of (int, int)
+        Height and width of each image, and at the working size.
+    pixels : list of PixelStatistics
+    scale : float
+        Working pixels per image pixel.
+    skipped : tuple of SkippedImage
+    mask : InspectionMask or None
+    value_range : (float, float) or None
     """
 
     kept: list[T]
     names: list[str]
     sizes_px: list[tuple[int, int]]
     working_sizes_px: list[tuple[int, int]]
+    pixels: list[PixelStatistics]
     scale: float
-    skipped: list[tuple[str, str]]
-    looks: list[Look]
-    area: InspectionMask | None = None
+    skipped: tuple[SkippedImage, ...]
+    mask: InspectionMask | None = None
     value_range: ValueRange | None = None
 
     def only(self, which: np.ndarray) -> TrainingSet[T]:
-        """Those for which `which` (n,) bool is true."""
+        """Return the images for which `which`, an ndarray of shape (n,) of bool, is true."""
         at = np.flatnonzero(which)
         return replace(
             self,
@@ -56,24 +68,28 @@ class TrainingSet(Generic[T]):
             names=[self.names[i] for i in at],
             sizes_px=[self.sizes_px[i] for i in at],
             working_sizes_px=[self.working_sizes_px[i] for i in at],
-            looks=[self.looks[i] for i in at],
+            pixels=[self.pixels[i] for i in at],
         )
+
+    def statistics(self) -> ImageStatistics:
+        """Summarize sizes and pixels of the images."""
+        return ImageStatistics.of(self.sizes_px, self.pixels)
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How a recipe sees images.
+    """How images are resized to their working size.
 
     Attributes
     ----------
     area_px : int or None
-        InspectionMask that the median image is brought to; None for full size.
+        Area that the median image gets; None for the images' own size.
     unit_px : int
-        Sides are multiples of it.
+        Both sides of a working size are multiples of this.
     one_size : bool
-        Whether all get one size (published) or one scale.
+        Whether all images get one size, as published, or one scale.
     smallest_defect_px : float, optional
-        Pixels of the image across; the scale is raised, to 1 at most, until a defect of that size has `VISIBLE_PX`.
+        Diameter in image pixels. The scale grows, up to 1, until such a defect has a diameter of `VISIBLE_PX`.
     """
 
     area_px: int | None
@@ -82,7 +98,7 @@ class Framing:
     smallest_defect_px: float | None = None
 
     def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
-        """Working pixels an image pixel, for images of these sizes."""
+        """Return the working pixels per image pixel for images of these sizes."""
         if self.area_px is None:
             return 1.0
         scale = float(np.sqrt(self.area_px / np.median([h * w for h, w in sizes_px])))
@@ -91,45 +107,57 @@ class Framing:
         return scale
 
 
+@dataclass(frozen=True)
+class Source:
+    """The images as the user gave them, and how to read them.
+
+    Attributes
+    ----------
+    images : list of path, PIL image, ndarray or bytes
+    mask : InspectionMask or None
+    value_range : (float, float) or None
+    """
+
+    images: Sequence[ImageLike]
+    mask: InspectionMask | None = None
+    value_range: ValueRange | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each image in messages."""
+        return [images.name_of(image, i) for i, image in enumerate(self.images)]
+
+
 def read(
-    given: list[ImageLike],
+    source: Source,
     framing: Framing,
     extract: Callable[[int, np.ndarray], T],
     keep: Callable[[T], T],
-    area: InspectionMask | None,
-    value_range: ValueRange | None,
     n_threads: int,
     progress: Progress,
 ) -> TrainingSet[T]:
-    """Read all images at the one scale that brings their median area to `framing.area_px`.
+    """Read all images at one scale, at which the median image has the area `framing.area_px`.
 
-    `extract` makes of an image's place in `given` and its pixels (3, h, w) of the working size what is kept of it;
-    `keep` puts that where there is room.
+    Parameters
+    ----------
+    source : Source
+    framing : Framing
+    extract : callable (position, pixels) -> T
+        Computes the values that are kept of an image, from its position in `source` and its pixels (3, h, w) of the
+        working size.
+    keep : callable (T) -> T
+        Stores these values.
+    n_threads : int
+    progress : callable (phase, done, total)
 
     Raises
     ------
     ImageError
-        If fewer than 2 images can be used, or all are of another size than the mask.
+        If fewer than two images can be used, or all have another size than the inspection mask.
     """
-    names = [images.name_of(image, i) for i, image in enumerate(given)]
-    skipped: dict[int, str] = {}
-    sizes: dict[int, tuple[int, int]] = {}
-
-    def size_of(i: int) -> tuple[int, int] | ImageError:
-        try:
-            size = images.size_of(given[i], names[i])
-            if area is not None:
-                area.check_size(size, names[i])
-        except ImageError as error:
-            return error
-        return size
-
-    for i, size in enumerate(threads.ordered_map(size_of, range(len(given)), n_threads)):
-        if isinstance(size, ImageError):
-            skipped[i] = str(size)
-        else:
-            sizes[i] = size
-    _check_count(len(given), skipped)
+    names = source.names
+    sizes, skipped = _sizes(source, n_threads)
+    _check_count(len(names), skipped)
     scale = framing.scale(sizes.values())
     middle = images.middle_size(sizes.values())
     working = {
@@ -137,35 +165,53 @@ def read(
         for i, size in sizes.items()
     }
 
-    def extract_one(i: int) -> tuple[T, Look] | ImageError:
+    def extract_one(i: int) -> tuple[T, PixelStatistics] | ImageError:
         try:
-            bands = images.read(given[i], names[i], value_range)
+            loaded = images.read(source.images[i], names[i], source.value_range)
         except ImageError as error:
             return error
-        pixels = images.to_pixels(bands, working[i], area)
-        return extract(i, pixels), image_checks.of(pixels)
+        pixels = images.to_pixels(loaded, working[i], source.mask)
+        return extract(i, pixels), image_checks.measure(pixels)
 
     kept: dict[int, T] = {}
-    seen: list[Look] = []
+    statistics: list[PixelStatistics] = []
     for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
         if isinstance(found, ImageError):
             skipped[i] = str(found)
         else:
             kept[i] = keep(found[0])
-            seen.append(found[1])
-        progress("reading", done, len(sizes))
-    _check_count(len(given), skipped)
+            statistics.append(found[1])
+        progress("reading images", done, len(sizes))
+    _check_count(len(names), skipped)
     return TrainingSet(
         kept=list(kept.values()),
         names=[names[i] for i in kept],
         sizes_px=[sizes[i] for i in kept],
         working_sizes_px=[working[i] for i in kept],
+        pixels=statistics,
         scale=scale,
-        skipped=[(names[i], skipped[i]) for i in sorted(skipped)],
-        looks=seen,
-        area=area,
-        value_range=value_range,
+        skipped=tuple(SkippedImage(names[i], skipped[i]) for i in sorted(skipped)),
+        mask=source.mask,
+        value_range=source.value_range,
     )
+
+
+def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:
+    """Return the size of each image that can be read, and a message for each other one."""
+    names = source.names
+
+    def size_of(i: int) -> tuple[int, int] | ImageError:
+        try:
+            size = images.size_of(source.images[i], names[i])
+            if source.mask is not None:
+                source.mask.check_size(size, names[i])
+        except ImageError as error:
+            return error
+        return size
+
+    found = list(threads.ordered_map(size_of, range(len(names)), n_threads))
+    sizes = {i: size for i, size in enumerate(found) if not isinstance(size, ImageError)}
+    return sizes, {i: str(error) for i, error in enumerate(found) if isinstance(error, ImageError)}
 
 
 def _check_count(n_given: int, skipped: dict[int, str]) -> None:
@@ -173,30 +219,27 @@ def _check_count(n_given: int, skipped: dict[int, str]) -> None:
     if n_usable < 2:
         reasons = "".join(f"\n  {message}" for message in list(skipped.values())[:3])
         raise ImageError(
-            f"{n_usable} of {n_given} images can be used; at least 2 good ones are needed, 20 or more are"
+            f"{n_usable} of {n_given} images can be used. At least 2 good images are needed; 20 or more are"
             f" better.{reasons}"
         )
 
 
-def provenance(good: TrainingSet, scores: np.ndarray) -> dict[str, Any]:
-    """What a model tells of its training images; JSON types only."""
+def provenance(training_set: TrainingSet[Any], scores: np.ndarray) -> dict[str, Any]:
+    """Return the origin of a model, JSON types only: counts, scores (n,) of the images, versions."""
     highest = np.argsort(-scores, kind="stable")[:N_NAMED]
-    by_area = sorted(zip(good.sizes_px, good.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1])
+    by_area = sorted(
+        zip(training_set.sizes_px, training_set.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1]
+    )
     return {
         "n_images": len(by_area),
-        "n_skipped": len(good.skipped),
-        "smallest_px": list(by_area[0][0]),
-        "largest_px": list(by_area[-1][0]),
-        "height_px": [min(h for h, _ in good.sizes_px), max(h for h, _ in good.sizes_px)],
-        "width_px": [min(w for _, w in good.sizes_px), max(w for _, w in good.sizes_px)],
-        "looks": image_checks.summarised(good.looks),
+        "n_skipped": len(training_set.skipped),
         "working_px": list(by_area[len(by_area) // 2][1]),
         "held_out_scores": {
             "lowest": float(scores.min()),
             "median": float(np.median(scores)),
             "highest": float(scores.max()),
         },
-        "most_unlike": [{"name": os.path.basename(good.names[i]), "raw_score": float(scores[i])} for i in highest],
+        "most_unusual": [named(training_set.names[i], float(scores[i])) for i in highest],
         "versions": {
             "cfa_lite": __version__,
             "python": platform.python_version(),
@@ -205,3 +248,8 @@ def provenance(good: TrainingSet, scores: np.ndarray) -> dict[str, Any]:
             "pillow": PIL.__version__,
         },
     }
+
+
+def named(name: str, raw_score: float) -> dict[str, Any]:
+    """Return an image and its raw score, JSON types only."""
+    return {"name": Path(name).name, "raw_score": raw_score}
