@@ -1,0 +1,1 @@
+"""The method as published, with its own estimator."""

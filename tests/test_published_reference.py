@@ -1,4 +1,4 @@
-"""Every stage of recipe `paper` against numbers of the authors' implementation (tests/data/README.md)."""
+"""Every stage of the published recipe against numbers of the authors' implementation (tests/data/README.md)."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from cfa_lite.features import patches
-from cfa_lite.method import anomaly_map, hypersphere_loss, memory_bank, neighbors
+from cfa_lite.method import hypersphere_loss, memory_bank, neighbors
+from cfa_lite.method.hypersphere_loss import LossSettings
 from cfa_lite.method.resampling import bilinear_matrix
-from cfa_lite.parameters import PaperSettings
-from cfa_lite.published import coordinates
+from cfa_lite.published import certainty, coordinates
+from cfa_lite.published.adamw import AdamW
 from cfa_lite.published.coordinates import CoordLinear
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "official_small.npz")
@@ -30,7 +31,7 @@ def agrees(found, expected, dtype):
 
 
 def pooled(batch, dtype):
-    """A batch's pooled maps: a list an image."""
+    """Return the pooled maps of a batch: one list for each image."""
     maps = [REFERENCE[f"maps{s}_batch{batch}"].astype(dtype) for s in range(3)]
     return [[patches.pool(m[i]) for m in maps] for i in range(len(maps[0]))]
 
@@ -44,13 +45,13 @@ def descriptors(dtype):
 
 
 def loss_and_gradient(batch, weights, centers, radius):
-    """Of a whole batch, image by image."""
+    """Return the loss and the gradients of a batch, computed image by image."""
     images = pooled(batch, weights.weight.dtype.type)
     terms = []
     total = CoordLinear(np.zeros_like(weights.weight), np.zeros_like(weights.bias))
     for image in images:
         phi = coordinates.describe(image, weights)
-        terms.append(hypersphere(phi, centers, radius, PaperSettings(), len(phi) * len(images)))
+        terms.append(hypersphere(phi, centers, radius, LossSettings(), len(phi) * len(images)))
         gradient = coordinates.gradient(image, terms[-1].of_descriptors)
         total.weight += gradient.weight
         total.bias += gradient.bias
@@ -59,7 +60,7 @@ def loss_and_gradient(batch, weights, centers, radius):
 
 
 def test_patch_features(dtype):
-    """They are never made whole in the project: here from the pieces that the descriptor uses."""
+    """The package never concatenates the patch features. The test joins the parts that the descriptor uses."""
     for image, expected in zip(pooled(3, dtype), REFERENCE["patch_features_batch3"]):
         resized = [
             bilinear_matrix(m.shape[1], 8).astype(dtype) @ m @ bilinear_matrix(m.shape[2], 8).T.astype(dtype)
@@ -97,16 +98,16 @@ def test_distances(dtype):
 def test_score_and_maps(dtype):
     centers = REFERENCE["centers"].astype(dtype)
     for i, phi in enumerate(descriptors(dtype)):
-        score = anomaly_map.certainty_score(neighbors.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
+        score = certainty.certainty_score(neighbors.nearest_k(phi, centers, 3)[1]).reshape(8, 8)
         agrees(score, REFERENCE["score_batch3"][i], dtype)
         upsampled = bilinear_matrix(8, 32) @ score @ bilinear_matrix(8, 32).T
         agrees(upsampled, REFERENCE["map_upsampled_32"][i], dtype)
-        agrees(anomaly_map.smooth_map(score, (32, 32), 4.0), REFERENCE["map_smoothed_sigma4"][i], dtype)
+        agrees(certainty.smooth_map(score, (32, 32), 4.0), REFERENCE["map_smoothed_sigma4"][i], dtype)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_loss_and_gradients(dtype, n):
-    """Radius 0: attraction alone; 1: both terms; 2: repulsion alone."""
+    """With radius 0 only attraction is active, with 1 both terms, with 2 only repulsion."""
     centers, radius = REFERENCE["centers"].astype(dtype), float(REFERENCE["radii"][n])
     loss, gradient, of_radius = loss_and_gradient(3, layer(dtype), centers, radius)
     agrees(loss, REFERENCE[f"loss_{n}"], dtype)
@@ -117,7 +118,7 @@ def test_loss_and_gradients(dtype, n):
 
 def test_adamw_steps(dtype):
     weights, radius = layer(dtype), np.array([REFERENCE["radii"][1]])
-    optimizer = hypersphere_loss.AdamW([weights.weight, weights.bias, radius], 1e-3, 5e-4)
+    optimizer = AdamW([weights.weight, weights.bias, radius], 1e-3, 5e-4)
     centers = REFERENCE["centers"].astype(dtype)
     for step in range(1, 13):
         loss, gradient, of_radius = loss_and_gradient((step - 1) % 4, weights, centers, float(radius[0]))
