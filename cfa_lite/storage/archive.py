@@ -16,18 +16,18 @@ import numpy as np
 from .. import atomic
 from ..errors import ArchiveError
 
-FORMAT = 3
+FORMAT = 4
 _META = "model.json"
 _CHECKSUM = "sha256"
 _MAX_META_BYTES = 1 << 20
 _MAX_ARRAY_BYTES = 1 << 28
-_HEADER_BYTES = 1 << 12  # no .npy header of ours is longer
+_HEADER_BYTES = 1 << 12  # more than the .npy header of any array that `write` writes
 _DTYPES = ("<f4", "|u1")
-_DATE = (1980, 1, 1, 0, 0, 0)  # of every member: the same fit gives the same bytes
+_DATE = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same fit gives the same bytes
 
 
-def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write `meta` (JSON types only) and `arrays` (float32 or uint8) to `path`, whole or not at all.
+def write(path: str | os.PathLike[str], meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write `meta` (JSON types only) and `arrays` (float32 or uint8) to `path`. No incomplete file is left behind.
 
     Raises
     ------
@@ -58,13 +58,13 @@ def write(path: str | os.PathLike, meta: dict[str, Any], arrays: dict[str, np.nd
 
 
 def signed(meta: dict[str, Any]) -> dict[str, Any]:
-    """Meta with a checksum of itself, so that a changed value is found; it keeps nobody from forging one."""
+    """Add a checksum of the metadata. It detects damage, but does not protect against forgery."""
     meta = {name: value for name, value in meta.items() if name != _CHECKSUM}
     return meta | {_CHECKSUM: hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()}
 
 
-def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Meta and arrays of a ``.cfa`` file; everything is checked before it is used.
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read the metadata and the arrays of a ``.cfa`` file. Everything is checked before it is used.
 
     Raises
     ------
@@ -83,12 +83,17 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
             _check_meta(path, meta)
             wanted = {_META, *(f"{name}.npy" for name in meta["arrays"])}
             if set(members) != wanted or len(archive.infolist()) != len(wanted):
-                raise ValueError(f"its members are not those that {_META} names")
+                raise ValueError(f"its members differ from those that {_META} lists")
             arrays = {name: _array(archive, members[f"{name}.npy"], entry) for name, entry in meta["arrays"].items()}
     except FileNotFoundError:
         raise ArchiveError(f"{path} does not exist. Check the path, or make it with `cfa-lite fit`.") from None
     except ArchiveError:
         raise
+    except IsADirectoryError:
+        raise ArchiveError(
+            f"{path} is a folder, not a model file. Give the model first, then the images, as in `cfa-lite score"
+            " part.cfa line/`."
+        ) from None
     except OSError as error:
         raise ArchiveError(
             f"{path} cannot be read ({error.strerror or error}). Check the path and its permissions."
@@ -121,10 +126,10 @@ def _check_meta(path: Path, meta: Any) -> None:
             f"{path} has format {meta['format']}; this version reads format {FORMAT}. Update cfa-lite, or fit again."
         )
     if meta != signed(meta):
-        raise ValueError(f"{_META} is not the one that was written")
+        raise ValueError(f"{_META} does not match its checksum")
     arrays = meta.get("arrays")
     if not isinstance(arrays, dict):
-        raise ValueError(f"{_META} names no arrays")
+        raise ValueError(f"{_META} lists no arrays")
     for name, entry in arrays.items():
         shape = entry["shape"]
         if entry["dtype"] not in _DTYPES:
@@ -137,10 +142,10 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, entry: dict[str, Any
     shape = tuple(entry["shape"])
     data = _member(archive, info, 4 * math.prod(shape) + _HEADER_BYTES)
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise ValueError(f"array {info.filename!r} is not the one that was written")
+        raise ValueError(f"array {info.filename!r} does not match its checksum")
     buffer = io.BytesIO(data)
     if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError(f"array {info.filename!r} has another .npy version than 1.0")
+        raise ValueError(f"array {info.filename!r} does not have .npy version 1.0")
     found, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
     if found != shape or fortran_order or dtype != np.dtype(entry["dtype"]):
         raise ValueError(f"array {info.filename!r} is {dtype} {found}, not {entry['dtype']} {shape}")

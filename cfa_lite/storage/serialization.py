@@ -1,48 +1,94 @@
-"""What is learnt to and from a ``.cfa`` file."""
+"""A fitted product to and from a ``.cfa`` file. Everything that is read is checked."""
 
 from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArchiveError, ImageError
+from ..errors import ArchiveError, CfaLiteError
+from ..features import feature_maps
 from ..features import mask as mask_
+from ..features.feature_maps import LevelKey
+from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
-from ..fitted import Finish, Learnt, Level, LevelKey, PaperModel
-from ..inference import scorer
+from ..features.mask import InspectionMask
+from ..fitted import AnomalyScorer, FittedProduct
+from ..inference.levels import Level
+from ..inference.scorer import Scorer
 from ..method.limits import Limits
 from . import archive
 
-_PAPER_ARRAYS = ("weight", "bias", "centers")
 _MAX_SIDE_PX = 1 << 20  # of a working size
 
+Meta = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+# (model.json, arrays, inspection mask) -> scorer. It removes the arrays that it uses from their dict.
+RestoreScorer = Callable[[Meta, Arrays, "InspectionMask | None"], AnomalyScorer]
 
-def save(path: str | os.PathLike, params: dict[str, Any], learnt: Learnt) -> None:
-    """Write arguments (JSON types only) and what was learnt with them to `path`, whole or not at all.
+
+@dataclass(frozen=True)
+class Stored:
+    """The contents of a ``.cfa`` file, not yet restored."""
+
+    path: str
+    params: dict[str, Any]
+    meta: Meta
+    arrays: Arrays
+
+    @property
+    def kind(self) -> str:
+        """The kind of the scorer."""
+        return str(self.meta.get("kind"))
+
+    def restore(self, restore_scorer: RestoreScorer) -> FittedProduct:
+        """Restore the product.
+
+        Raises
+        ------
+        ArchiveError
+            If a value is missing or out of its range.
+        """
+        with damaged(self.path):
+            product = _restore(self.meta, dict(self.arrays), restore_scorer)
+        return product
+
+
+@contextmanager
+def damaged(path: str) -> Iterator[None]:
+    """Turn errors that invalid values in a file cause into ArchiveError."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, CfaLiteError, zlib.error) as error:
+        raise ArchiveError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Copy it again, or fit again."
+        ) from error
+
+
+def save(path: str | os.PathLike[str], params: dict[str, Any], product: FittedProduct) -> None:
+    """Write parameters (JSON types only) and the product that was fitted with them to a file.
 
     Raises
     ------
     ArchiveError
         If the file cannot be written.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for i, level in enumerate(learnt.levels):
-        arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
-    if learnt.finish is not None and learnt.finish.position_mean is not None:
-        arrays["position_mean"] = learnt.finish.position_mean
-    arrays |= {"good_scores": learnt.good_scores, "good_groups": learnt.good_groups}
-    if learnt.area is not None:
-        arrays["area"] = learnt.area.packed()
-    if learnt.paper is not None:
-        arrays |= {name: getattr(learnt.paper, name) for name in _PAPER_ARRAYS}
-    archive.write(path, {"params": params, **learnt.to_dict()}, arrays)
+    arrays = product.scorer.arrays() | {"good_scores": product.good_scores, "good_groups": product.good_groups}
+    mask = product.scorer.mask
+    if mask is not None:
+        arrays["mask"] = mask.packed()
+    archive.write(path, {"params": params, **product.to_dict()}, arrays)
 
 
-def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
-    """Read back what `save` wrote; everything is checked.
+def load(path: str | os.PathLike[str]) -> Stored:
+    """Read the contents of a file that `save` wrote.
 
     Raises
     ------
@@ -50,54 +96,79 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Learnt]:
         If the file is missing, damaged or foreign.
     """
     meta, arrays = archive.read(path)
-    try:
+    with damaged(os.fspath(path)):
         params = dict(meta["params"])
-        if not isinstance(params["backbone"], str):
-            raise ValueError(f"backbone is {params['backbone']!r}")
-        return params, _restore(meta, arrays)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ImageError, zlib.error) as error:
-        raise ArchiveError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Copy it again, or fit again."
-        ) from error
+    return Stored(os.fspath(path), params, meta, arrays)
 
 
-def _restore(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learnt:
-    levels = [_level(i, entry, arrays) for i, entry in enumerate(meta["levels"])]
-    paper = None if meta["paper"] is None else _paper(meta["paper"], arrays)
-    finish = _finish(meta, arrays) if levels else None
-    area = arrays.pop("area", None)
+def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> FittedProduct:
+    packed = arrays.pop("mask", None)
     good_scores, good_groups = arrays.pop("good_scores"), arrays.pop("good_groups")
     if good_scores.ndim != 1 or not len(good_scores) or good_scores.shape != good_groups.shape:
-        raise ValueError(f"the good images' scores have shapes {good_scores.shape}, {good_groups.shape}")
-    keys = [level.key for level in levels]
-    n_outputs = min(max((key.output for key in keys), default=-1) + 1, len(keys))  # a huge one is not listed
-    wanted = scorer.level_keys(n_outputs)
-    if arrays or bool(keys) == bool(paper) or sorted(keys) != sorted(wanted):
-        raise ValueError("levels or arrays are missing or too many")
-    training = dict(meta["training"])
-    for size in ("smallest_px", "largest_px", "working_px", "height_px", "width_px"):
-        first, second = training[size]
-        _positive(first, size), _positive(second, size)
-    for name in ("darkest", "brightest", "blurriest", "highest", "all_grey", "none_grey"):
-        if not np.isfinite(training["looks"][name]):
-            raise ValueError(f"{name} is {training['looks'][name]!r}")
-    scale = _positive(meta["scale"], "scale")
-    if scale * max(training["largest_px"]) > _MAX_SIDE_PX:
+        raise ValueError(f"the scores of the good images have shapes {good_scores.shape}, {good_groups.shape}")
+    statistics = ImageStatistics.from_dict(meta["statistics"])
+    scale = positive(meta["scale"], "scale")
+    if scale * max(statistics.largest_px) > _MAX_SIDE_PX:
         raise ValueError(f"scale is {scale!r}")
-    return Learnt(
-        levels=levels,
+    mask = None if packed is None else mask_.unpack(packed, statistics.largest_px)
+    scorer = restore_scorer(meta, arrays, mask)
+    if arrays:
+        raise ValueError(f"arrays {sorted(arrays)} are not part of this kind of model")
+    if not isinstance(meta["backbone"], str):
+        raise ValueError(f"backbone is {meta['backbone']!r}")
+    return FittedProduct(
+        scorer=scorer,
+        backbone=meta["backbone"],
+        backbone_sha256=str(meta["backbone_sha256"]),
+        backbone_entry=dict(meta["backbone_entry"]),
         limits=_limits(meta["limits"]),
         good_scores=good_scores,
         good_groups=good_groups.astype(np.int64),
-        scale=scale,
-        backbone_sha256=str(meta["backbone_sha256"]),
-        training=training,
-        finish=finish,
-        paper=paper,
-        area=None if area is None else mask_.unpacked(area, tuple(training["largest_px"])),
+        statistics=statistics,
         value_range=_range(meta["value_range"]),
-        history=[_limits(entry).to_dict() for entry in meta["history"]],
+        training=dict(meta["training"]),
+        history=tuple(_limits(entry).to_dict() for entry in meta["history"]),
+        params=dict(meta["params"]),
     )
+
+
+def restore_levels(meta: Meta, arrays: Arrays, mask: InspectionMask | None) -> Scorer:
+    """Restore a scorer of levels; its arrays are removed from `arrays`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a value is missing or out of its range.
+    """
+    levels = tuple(_level(i, entry, arrays) for i, entry in enumerate(meta["levels"]))
+    keys = [level.key for level in levels]
+    n_outputs = min(
+        max((key.output for key in keys), default=-1) + 1, len(keys)
+    )  # a damaged file can hold a huge number
+    if not keys or sorted(keys) != sorted(feature_maps.level_keys(n_outputs)):
+        raise ValueError("the set of levels is incomplete or has unknown levels")
+    position_mean = arrays.pop("position_mean", None)
+    if position_mean is not None and (position_mean.ndim != 2 or position_mean.size == 0):
+        raise ValueError(f"the position means have shape {position_mean.shape}")
+    return Scorer(
+        levels=levels,
+        scale=positive(meta["scale"], "scale"),
+        background_share=_share(meta["background_share"], "background_share"),
+        map_smoothing=_share(positive(meta["map_smoothing"], "map_smoothing"), "map_smoothing"),
+        position_mean=position_mean,
+        map_unit=positive(meta["map_unit"], "map_unit"),
+        mask=mask,
+    )
+
+
+def _level(i: int, entry: dict[str, Any], arrays: Arrays) -> Level:
+    mean, weight, centers = (arrays.pop(f"{i}_{part}") for part in ("mean", "weight", "centers"))
+    key = LevelKey(int(entry["divisor"]), int(entry["output"]), bool(entry["pooled"]))
+    shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
+    if not shapes_agree or centers.shape[1] != weight.shape[1]:
+        raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
+    distance_mean = positive(entry["distance_mean"], "distance_mean")
+    return Level(key, mean, weight, centers, distance_mean, _share(entry["score_weight"], "score_weight"))
 
 
 def _range(given: Any) -> ValueRange | None:
@@ -112,7 +183,7 @@ def _range(given: Any) -> ValueRange | None:
 def _limits(entry: dict[str, Any]) -> Limits:
     found = Limits(**entry)
     for name in ("threshold", "unsure_threshold", "promised_rate", "promised_unsure_rate"):
-        _positive(getattr(found, name), name)
+        positive(getattr(found, name), name)
     for name in ("false_alarm_rate", "unsure_rate", "margin", "n_images", "n_groups"):
         if not np.isfinite(float(getattr(found, name))):
             raise ValueError(f"{name} is {getattr(found, name)!r}")
@@ -121,58 +192,20 @@ def _limits(entry: dict[str, Any]) -> Limits:
     return found
 
 
-def _level(i: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Level:
-    mean, weight, centers = (arrays.pop(f"{i}_{part}") for part in ("mean", "weight", "centers"))
-    key = LevelKey(int(entry["divisor"]), int(entry["output"]), bool(entry["pooled"]))
-    shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
-    if not shapes_agree or centers.shape[1] != weight.shape[1]:
-        raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
-    score_weight = entry["score_weight"]
-    if not (isinstance(score_weight, (int, float)) and 0 <= score_weight <= 1):
-        raise ValueError(f"score_weight is {score_weight!r}")
-    distance_mean = _positive(entry["distance_mean"], "distance_mean")
-    return Level(key, mean, weight, centers, distance_mean, float(score_weight))
+def positive(value: Any, name: str) -> float:
+    """Return a number above 0.
 
-
-def _finish(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Finish:
-    mean = arrays.pop("position_mean", None)
-    if mean is not None and (mean.ndim != 2 or mean.size == 0):
-        raise ValueError(f"the position means have shape {mean.shape}")
-    smoothing = _positive(meta["map_smoothing"], "map_smoothing")
-    if smoothing > 1:
-        raise ValueError(f"map_smoothing is {smoothing!r}")
-    return Finish(smoothing, mean, _positive(meta["map_unit"], "map_unit"))
-
-
-def _paper(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> PaperModel:
-    weight, bias, centers = (arrays.pop(name) for name in _PAPER_ARRAYS)
-    n_neighbors = int(entry["n_neighbors"])
-    if weight.ndim != 2 or bias.shape != weight.shape[:1] or centers.ndim != 2 or centers.shape[1] != len(weight):
-        raise ValueError(f"the descriptor has shapes {weight.shape}, {bias.shape}, {centers.shape}")
-    if not 1 <= n_neighbors <= len(centers):
-        raise ValueError(f"n_neighbors is {n_neighbors} of {len(centers)} centers")
-    radius = float(entry["radius"])
-    if not np.isfinite(radius):
-        raise ValueError(f"radius is {radius}")
-    return PaperModel(weight, bias, centers, radius, n_neighbors, bool(entry["certainty"]))
-
-
-def _positive(value: Any, name: str) -> float:
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     if not (isinstance(value, (int, float)) and np.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {value!r}")
     return float(value)
 
 
-def check_channels(learnt: Learnt, channels: list[int], path: str | os.PathLike) -> None:
-    """See that the levels fit a backbone whose outputs have these channels.
-
-    Raises
-    ------
-    ArchiveError
-        If one does not.
-    """
-    wrong_paper = learnt.paper is not None and learnt.paper.weight.shape[1] != sum(channels) + 2
-    if wrong_paper or any(
-        lv.key.output >= len(channels) or len(lv.mean) != channels[lv.key.output] for lv in learnt.levels
-    ):
-        raise ArchiveError(f"{path} does not fit its backbone's outputs ({channels} channels). Fit again.")
+def _share(value: Any, name: str) -> float:
+    if not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        raise ValueError(f"{name} is {value!r}")
+    return float(value)
