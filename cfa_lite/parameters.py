@@ -1,137 +1,197 @@
-"""Arguments of the estimator: what values are allowed, and the published ones."""
+"""The table of parameters: constructor documentation, checks, command-line options and ``info`` read it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from . import threads
-from .presets import PRESETS, resolved
-
-RECIPES = ("adapted", "none", "paper")
-BANKS = ("position_mean", "kmeans_ema")
-SIZE = PRESETS["exact"].size  # side of a square of the area that images are worked at
-OUTLIERS = ("count", "keep", "drop")
-
-# Name -> lowest, highest, whether the lowest itself is allowed. Whole numbers first.
-_WHOLE = {
-    "n_centers": 1, "seed": 0, "n_neighbors": 1, "n_hard_negatives": 0, "epochs": 0, "batch_size": 1,
-    "gamma_c": 1, "gamma_d": 1,
-}  # fmt: skip
-_REAL = {
-    "shrinkage": (0, math.inf, False), "background_share": (0, 1, True), "radius": (0, math.inf, False),
-    "margin": (0, math.inf, True), "nu": (0, math.inf, False), "learning_rate": (0, math.inf, False),
-    "weight_decay": (0, math.inf, True), "ema_rate": (0, 1, True), "max_memory": (0, math.inf, True),
-    "limit_margin": (0, math.inf, True), "min_area": (0, math.inf, True), "mm_per_pixel": (0, math.inf, False),
-    "smallest_defect": (0, math.inf, False),
-}  # fmt: skip
-RATES = ("false_alarm_rate", "unsure_rate")
+from .parameter_types import Parameter
 
 
 @dataclass(frozen=True)
-class LossSettings:
-    """K, J, alpha and nu of the coupled-hypersphere loss, with their published values."""
+class Preset:
+    """What a preset stands for: values of parameters that are None."""
 
-    n_neighbors: int = 3
-    n_hard_negatives: int = 3
-    margin: float = 0.1
-    nu: float = 1e-3
-
-
-@dataclass(frozen=True)
-class PaperSettings(LossSettings):
-    """Arguments of recipe `paper` with their published values; `CFA` documents them."""
-
-    radius: float = 1e-5
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-4
-    epochs: int = 30
-    batch_size: int = 4
-    gamma_c: int = 1
-    gamma_d: int = 1
-    bank: str = "position_mean"
-    ema_rate: float = 0.05
-    bank_follows: bool = False
-    certainty: bool = True
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> PaperSettings:
-        """Pick them out of all arguments of `CFA`."""
-        return cls(**{field.name: params[field.name] for field in fields(cls)})
+    backbone: str
+    size: int
+    n_centers: int
 
 
-def check(params: Mapping[str, Any]) -> int:
-    """Check all arguments of `CFA`; give the number of threads that they mean.
+PRESETS = {  # the most accurate first
+    "accurate": Preset("lite0", 256, 256),
+    "balanced": Preset("lite0-int8", 256, 256),
+    "fast": Preset("lite0-int8", 192, 128),
+}
+DEFAULT_SIZE_PX = PRESETS["accurate"].size
+
+_BACKBONE = Parameter(
+    "backbone", "path", None,
+    "Name of a shipped CNN (lite0, lite0-int8, lite2), or path of an ONNX file with its manifest entry "
+    "(.json) beside it.",
+    optional=True,
+)  # fmt: skip
+
+SHARED = (
+    Parameter("false_alarm_rate", "rate", 0.01, "Highest probability that a good image is NG.", when="limits"),
+    Parameter("unsure_rate", "rate", 0.05, "Highest probability that a good image is NG or UNSURE.", when="limits"),
+    Parameter("limit_margin", "number", 0.0, "Share by which both limits are raised.", when="limits"),
+    Parameter(
+        "group_by", "text", None,
+        "Regular expression. Images whose file names have the same match (the same groups, if the expression has any)"
+        " were taken together and count as one.",
+        optional=True, when="limits",
+    ),
+    Parameter(
+        "min_area", "number", 0.0,
+        "Smallest area of a region, in pixels of the image. Smaller regions do not make an image NG.",
+        when="inspection",
+    ),
+    Parameter(
+        "mm_per_pixel", "number", None,
+        "Size of an image pixel. Regions then have an area in square millimeters.",
+        is_open=True, optional=True, when="inspection",
+    ),
+    Parameter(
+        "mask", "mask", None,
+        "Inspection mask of the images' size: white is inspected, black is ignored.",
+        optional=True,
+    ),
+    Parameter(
+        "value_range", "range", None,
+        'Values that are black and white in images of more than 8 bits. "auto" takes the lowest and the highest '
+        "value of the good images. By default 16-bit images have the range 0 to 65535.",
+        optional=True,
+    ),
+    Parameter(
+        "checks", "flag", True,
+        "Whether an image that cannot show the product (blank, far darker, brighter or more blurred than every "
+        "good image, or of another size) is INVALID.",
+        when="inspection",
+    ),
+    Parameter("random_state", "integer", 0, "Seed. The same seed and images give the same model.", option="seed"),
+    Parameter(
+        "threads", "integer", None,
+        "Number of threads. By default all cores that the process may use, less one if there are four or more.",
+        low=1, optional=True, when="machine",
+    ),
+    Parameter(
+        "max_memory", "number", 500,
+        "Megabytes of features that fit keeps in memory. It writes the rest to a temporary file.",
+        when="machine",
+    ),
+)  # fmt: skip
+
+CFA_PARAMETERS = (
+    Parameter(
+        "recipe", "choice", "adapted",
+        'How the descriptor is made: "whitened" is a shrunk whitening; "adapted" also trains it a little where '
+        "synthetic defects show that it helps.",
+        choices=("adapted", "whitened"),
+    ),
+    Parameter(
+        "preset", "choice", "accurate",
+        'Sets backbone, n_centers and size where they are not given. "balanced" takes three quarters of the time '
+        'and is hardly less accurate. "fast" takes half of the time and suits larger defects.',
+        choices=tuple(PRESETS),
+    ),
+    _BACKBONE,
+    Parameter(
+        "n_centers", "integer", None,
+        "Centers in the memory bank of each level. By default the preset decides.",
+        low=1, optional=True,
+    ),
+    Parameter(
+        "shrinkage", "number", 0.1,
+        "Share of the mean eigenvalue that is added to each eigenvalue before whitening.",
+        is_open=True,
+    ),
+    Parameter(
+        "background_share", "number", 0.25,
+        "Share of an image's own median distance that is subtracted from its map and score.",
+        high=1,
+    ),
+    Parameter(
+        "outliers", "choice", "count",
+        'Use of outliers among the good images. "count": for the limits, but not for the memory bank. "drop": for '
+        'neither. "keep": for both.',
+        choices=("count", "drop", "keep"),
+    ),
+    Parameter(
+        "size", "size", None,
+        "Working size: images keep their proportions, and the median image gets the area of a square with this "
+        "side. \"full\" keeps the images' own size. By default the preset decides.",
+        optional=True,
+    ),
+    Parameter(
+        "smallest_defect", "number", None,
+        "Diameter of the smallest defect in image pixels. The working size grows until such a defect is visible.",
+        is_open=True, optional=True,
+    ),
+    *SHARED,
+)  # fmt: skip
+
+PUBLISHED_PARAMETERS = (
+    _BACKBONE,
+    Parameter("n_neighbors", "integer", 3, "K, the number of nearest centers that attract.", low=1),
+    Parameter("n_hard_negatives", "integer", 3, "J, the number of next centers that repel."),
+    Parameter("radius", "number", 1e-05, "Initial radius r. It is trained.", is_open=True),
+    Parameter("repulsion_margin", "number", 0.1, "Margin alpha of the repulsion."),
+    Parameter("nu", "number", 0.001, "Divides the loss.", is_open=True),
+    Parameter("learning_rate", "number", 0.001, "Learning rate of AdamW.", is_open=True),
+    Parameter("weight_decay", "number", 0.0005, "Weight decay of AdamW."),
+    Parameter("epochs", "integer", 30, "Number of epochs. The model of the last epoch is used."),
+    Parameter("batch_size", "integer", 4, "Images per step.", low=1),
+    Parameter("gamma_c", "integer", 1, "Grid positions per center.", low=1),
+    Parameter("gamma_d", "integer", 1, "Feature channels per descriptor channel.", low=1),
+    Parameter(
+        "bank", "choice", "position_mean",
+        "Memory bank: the position means of the authors' code, or K-means with Algorithm 1 of the paper.",
+        choices=("position_mean", "kmeans_ema"),
+    ),
+    Parameter("ema_rate", "number", 0.05, "Weight of the new value in the moving average of bank kmeans_ema.", high=1),
+    Parameter("bank_follows", "flag", False, "Whether bank kmeans_ema continues while the descriptor trains."),
+    Parameter("certainty", "flag", True, "Whether the nearest distance is weighted by softmin, as published."),
+    *SHARED,
+)  # fmt: skip
+
+
+def documentation(table: tuple[Parameter, ...]) -> str:
+    """Return the Parameters section of a constructor's docstring."""
+    lines = []
+    for p in table:
+        lines += [f"    {p.name} : {p.type_text()}, default: {p.default!r}", f"        {p.help}"]
+    return "\n".join(lines).strip()
+
+
+def resolved(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with those that are None taken from the preset.
 
     Raises
     ------
     ValueError
-        If one is out of its range; the message names it, its value and the range.
+        If there is no such preset.
     """
-    params = resolved(params)
-    for name, known in (("recipe", RECIPES), ("bank", BANKS), ("outliers", OUTLIERS)):
-        if params[name] not in known:
-            raise ValueError(f"{name}={params[name]!r}: give one of {', '.join(map(repr, known))}")
-    for name, lowest in _WHOLE.items():
-        value = params[name]
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least {lowest}")
-    for name, (low, high, closed) in _REAL.items():
-        value = params[name]
-        if name in ("mm_per_pixel", "smallest_defect") and value is None:
-            continue
-        inside = isinstance(value, int | float | np.number) and math.isfinite(value) and low <= value <= high
-        if not inside or (value == low and not closed):
-            upper = "" if high == math.inf else f" to {high}"
-            raise ValueError(f"{name}={value!r}: give a number {'from' if closed else 'above'} {low}{upper}")
-    check_rates(params["false_alarm_rate"], params["unsure_rate"])
-    if not (params["group_by"] is None or isinstance(params["group_by"], str)):
-        raise ValueError(f"group_by={params['group_by']!r}: give a regular expression as text, or None")
-    _check_sight(params)
-    for name in ("bank_follows", "certainty", "checks"):
-        if not isinstance(params[name], bool | np.bool_):
-            raise ValueError(f"{name}={params[name]!r}: give True or False")
-    if params["bank_follows"] and params["bank"] != "kmeans_ema":
-        raise ValueError("bank_follows=True goes with bank='kmeans_ema'; the position means never move")
-    return threads.resolve(params["threads"])
+    next(p for p in CFA_PARAMETERS if p.name == "preset").check(params["preset"])
+    preset = PRESETS[params["preset"]]
+    given = {name: getattr(preset, name) if params[name] is None else params[name] for name in vars(preset)}
+    return {**params, **given}
 
 
-def _check_sight(params: Mapping[str, Any]) -> None:
-    size, value_range = params["size"], params["value_range"]
-    if size != "full" and (not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 64):
-        raise ValueError(f"size={size!r}: give a whole number of at least 64, or 'full'")
-    changed = params["speed"] != "exact" or size != SIZE or params["smallest_defect"] is not None
-    if params["recipe"] == "paper" and changed:
-        raise ValueError(
-            "speed, size and smallest_defect belong to other recipes: 'paper' works at 224x224 pixels, as published"
-        )
-    if value_range is None or value_range == "auto":
-        return
-    try:
-        low, high = (float(value) for value in value_range)
-    except (TypeError, ValueError):
-        raise ValueError(f"value_range={value_range!r}: give (low, high), 'auto' or None") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"value_range={value_range!r}: give (low, high) with low below high")
-
-
-def check_rates(false_alarm_rate: float, unsure_rate: float) -> None:
-    """Check both rates.
+def check(table: tuple[Parameter, ...], params: Mapping[str, Any]) -> None:
+    """Check the values of all parameters.
 
     Raises
     ------
     ValueError
-        If one is not between 0 and 1, or that of UNSURE is the smaller one.
+        If a value is out of its range or two of them contradict each other.
     """
-    for name, value in zip(RATES, (false_alarm_rate, unsure_rate)):
-        if not isinstance(value, int | float | np.number) or not 0 < value < 1:
-            raise ValueError(f"{name}={value!r}: give a number above 0 and below 1, such as 0.01")
-    if unsure_rate < false_alarm_rate:
+    for parameter in table:
+        parameter.check(params[parameter.name])
+    if params["unsure_rate"] < params["false_alarm_rate"]:
         raise ValueError(
-            f"unsure_rate={unsure_rate!r}: give at least false_alarm_rate={false_alarm_rate!r}; the lower limit has the"
-            " higher rate"
+            f"unsure_rate={params['unsure_rate']!r} is below false_alarm_rate={params['false_alarm_rate']!r}. UNSURE"
+            " includes NG here, so its rate must be at least as high."
         )
+    if params.get("bank_follows") and params["bank"] != "kmeans_ema":
+        raise ValueError("bank_follows=True needs bank='kmeans_ema'. The position means never move.")

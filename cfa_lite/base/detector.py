@@ -1,0 +1,120 @@
+"""The base of both estimators: how `fit` reads the images and keeps what was learned."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import threads
+from ..features import images as images_
+from ..features import mask as mask_
+from ..features.backbone import Backbone
+from ..features.feature_cache import FeatureStore
+from ..features.images import ImageLike, ValueRange
+from ..features.manifest import find_spec
+from ..fitted import Fit
+from ..inference import inspection
+from .image_lists import as_list
+from .inspector import Inspector
+
+if TYPE_CHECKING:
+    from ..training.settings import Promise
+    from ..training.training_set import Progress, Source
+
+_log = logging.getLogger(__name__)
+_Self = TypeVar("_Self", bound="Detector")
+
+
+class Detector(Inspector):
+    """Base of `CFA` and `PublishedCFA`, each of which fits a product in `_fit`."""
+
+    random_state: int
+    max_memory: float
+
+    @abstractmethod
+    def _fit(
+        self, params: dict[str, Any], source: Source, backbone: Backbone, store: FeatureStore, progress: Progress
+    ) -> Fit:
+        """Fit a product; `params` are resolved and checked."""
+
+    def fit(
+        self: _Self,
+        X: ImageLike | Iterable[ImageLike],  # noqa: N803  (scikit-learn's name)
+        y: Any = None,
+        *,
+        progress: Progress | None = None,
+    ) -> _Self:
+        """Learn a product from images of good parts.
+
+        Parameters
+        ----------
+        X : folder (searched recursively), or iterable of path, PIL image, ndarray, bytes or binary file object
+            Good images. See `cfa_lite.features.images.read` for dtypes, ranges and the order of channels (RGB).
+        y : None
+            Ignored; exists for scikit-learn.
+        progress : callable (phase, done, total), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of its range, or an object is not an image.
+        ImageError
+            If fewer than two images can be used. Single images that cannot be read are skipped, logged and listed in
+            `skipped_`.
+        BackboneError
+            If the backbone cannot be used.
+        """
+        params = self._resolved_params()
+        backbone = Backbone(find_spec(params["backbone"]))
+        source = self._source(as_list(X))
+        with threads.serial_blas(), FeatureStore(self.max_memory) as store:
+            found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None))
+        for skipped in found.skipped:
+            _log.warning("skipped: %s", skipped.message)
+        self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)
+        self.skipped_ = found.skipped
+        self.most_unusual_ = tuple(
+            inspection.judge(one.raw_map, one.name, one.size_px, found.product, self._rules(), 0.0)
+            for one in found.most_unusual
+        )
+        return self
+
+    def _json_params(self, params: dict[str, Any], backbone: str) -> dict[str, Any]:
+        """Return the parameters as JSON types, without those that belong to the machine."""
+        params = {**params, "backbone": backbone}
+        if isinstance(self.mask, os.PathLike):
+            params["mask"] = os.fspath(self.mask)
+        elif not isinstance(self.mask, (str, type(None))):
+            params["mask"] = "passed as an object"
+        if isinstance(self.value_range, (tuple, list)):
+            params["value_range"] = [float(value) for value in self.value_range]
+        return {p.name: params[p.name] for p in self.parameter_table if p.when != "machine"}
+
+    def _source(self, given: list[ImageLike]) -> Source:
+        from ..training.training_set import Source
+
+        value_range: ValueRange | None
+        if isinstance(self.value_range, str):  # "auto"
+            value_range = images_.value_range_of((image, images_.name_of(image, i)) for i, image in enumerate(given))
+        else:
+            value_range = self.value_range and (float(self.value_range[0]), float(self.value_range[1]))
+        return Source(given, None if self.mask is None else mask_.read(self.mask), value_range)
+
+    def _promise(self, params: dict[str, Any]) -> Promise:
+        from ..training.settings import Promise
+
+        return Promise(
+            false_alarm_rate=params["false_alarm_rate"],
+            unsure_rate=params["unsure_rate"],
+            margin=params["limit_margin"],
+            group_by=params["group_by"],
+            count_outliers=params.get("outliers") == "count",
+        )

@@ -1,0 +1,293 @@
+"""What a fitted model does: inspect, calibrate, save. Both estimators share it."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from .. import parameters, threads
+from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError
+from ..features import images as images_
+from ..features.backbone import Backbone, open_fitted
+from ..features.images import ImageLike
+from ..fitted import FittedProduct, SkippedImage
+from ..inference import inspection
+from ..inference.inspection import InspectionRules
+from ..method import limits
+from ..parameter_types import Parameter
+from ..results import Inspection, not_scored
+from ..storage import serialization
+from .image_lists import as_list
+from .sklearn_contract import OutlierDetectorContract
+
+_Self = TypeVar("_Self", bound="Inspector")
+
+
+class Inspector(OutlierDetectorContract):
+    """Base of `detector.Detector`: inspect, calibrate, adjust and save a fitted model."""
+
+    parameter_table: ClassVar[tuple[Parameter, ...]]
+
+    # Parameters that are read here; the constructors of the estimators set them.
+    mask: Any
+    value_range: Any
+    threads: int | None
+    min_area: float
+    mm_per_pixel: float | None
+    checks: bool
+
+    fitted_: FittedProduct
+    skipped_: tuple[SkippedImage, ...]
+    most_unusual_: tuple[Inspection, ...]
+
+    def _resolved_params(self) -> dict[str, Any]:
+        """Return the checked parameters of the table; a subclass may have a constructor with other parameters."""
+        params = self._table_params()
+        parameters.check(self.parameter_table, params)
+        return params
+
+    def _table_params(self) -> dict[str, Any]:
+        return {p.name: getattr(self, p.name) for p in self.parameter_table}
+
+    def _adopt(self, product: FittedProduct, backbone: Backbone) -> None:
+        self.fitted_ = product
+        self.skipped_, self.most_unusual_ = (), ()
+        self._backbone = backbone
+
+    @property
+    def limits_(self) -> limits.Limits:
+        """Both limits of the raw score, and their guarantee."""
+        return self._product().limits
+
+    @property
+    def threshold_(self) -> float:
+        """The limit of the raw score. An image with a higher raw score is NG."""
+        return self._product().limits.threshold
+
+    @property
+    def good_scores_(self) -> np.ndarray:
+        """Raw scores (n,) of the calibration images, by models that were fitted without them."""
+        return self._product().good_scores
+
+    @property
+    def scale_(self) -> float:
+        """Working pixels per image pixel."""
+        return self._product().scorer.scale
+
+    def inspect(self, image: ImageLike) -> Inspection:
+        """Inspect one image, on all threads.
+
+        Parameters
+        ----------
+        image : path, PIL image, ndarray, bytes or binary file object
+            Arrays are in the order red, green, blue. Frames of OpenCV are blue, green, red: pass ``frame[:, :, ::-1]``.
+            See `cfa_lite.features.images.read` for dtypes and ranges.
+
+        Returns
+        -------
+        Inspection
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read.
+        NotFittedError
+            If the model is not fitted.
+        """
+        return self._inspect(image, images_.name_of(image, 0), threads.resolve(self.threads))
+
+    def inspect_many(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[Inspection]:
+        """Inspect images, several at once, each on one thread.
+
+        Parameters
+        ----------
+        images : folder (searched recursively), or iterable of images as for `inspect`
+
+        Returns
+        -------
+        iterator of Inspection
+            In the order of the images. An image that cannot be read has the status "error".
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        TypeError
+            If `images` is one image instead of a list.
+        """
+        product, given = self._product(), as_list(images)
+        self.open_backbone()
+
+        def one(i: int) -> Inspection:
+            name, start = images_.name_of(given[i], i), time.perf_counter()
+            try:
+                return self._inspect(given[i], name, 1)
+            except (ImageError, TypeError, ValueError) as error:  # also an array of a dtype or shape that is no image
+                return not_scored(name, "error", str(error), product.limits.threshold, time.perf_counter() - start)
+
+        return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
+
+    def _inspect(self, image: ImageLike, name: str, n_threads: int) -> Inspection:
+        product, backbone = self._product(), self.open_backbone()
+        with threads.serial_blas():
+            return inspection.inspect(image, name, product, backbone, self._rules(), n_threads)
+
+    def _rules(self) -> InspectionRules:
+        return InspectionRules(self.min_area, self.mm_per_pixel, self.checks)
+
+    def calibrate(
+        self: _Self,
+        good: ImageLike | Iterable[ImageLike],
+        *,
+        false_alarm_rate: float | None = None,
+        unsure_rate: float | None = None,
+        limit_margin: float | None = None,
+        group_by: str | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> _Self:
+        """Compute new limits from good images that `fit` has not seen. Descriptors and memory banks are unchanged.
+
+        Parameters
+        ----------
+        good : folder, or iterable of images as for `inspect_many`
+        false_alarm_rate, unsure_rate, limit_margin, group_by : optional
+            See the constructor; by default the values of the model.
+        progress : callable (phase, done, total), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a rate is out of its range.
+        ImageError
+            If an image cannot be used. The message names it. No image is skipped, so the limits apply to all of them.
+        """
+        from ..training import near_duplicates
+
+        product = self._product()
+        given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
+                 "group_by": group_by}  # fmt: skip
+        params = self._table_params() | {name: value for name, value in given.items() if value is not None}
+        parameters.check(self.parameter_table, params)
+        listed = as_list(good)
+        if not listed:
+            raise ImageError("There are no images to calibrate with. Pass at least one good image.")
+        results = []
+        for done, result in enumerate(self.inspect_many(listed), 1):
+            if result.status != "ok":
+                raise ImageError(
+                    f"{result.path} cannot be used for calibration ({result.message}) Remove it, or replace it."
+                )
+            results.append(result)
+            if progress:
+                progress("scoring good images", done, len(listed))
+        scores = np.array([result.raw_score for result in results], np.float32)
+        groups = np.arange(len(scores))
+        if params["group_by"] is not None:
+            groups = near_duplicates.groups_by_name([result.path for result in results], params["group_by"])
+        rates = params["false_alarm_rate"], params["unsure_rate"]
+        made = limits.make_limits(scores, groups, *rates, params["limit_margin"], source="calibrate")
+        self.fitted_ = product.with_limits(made, scores, groups)
+        return self
+
+    def adjust(self: _Self, *, sensitivity: float | None = None, threshold: float | None = None) -> _Self:
+        """Move both limits by hand.
+
+        Parameters
+        ----------
+        sensitivity : float, above 0
+            Multiplies all scores.
+        threshold : float, above 0
+            New limit of the raw score. The lower limit keeps its proportion.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If none or both are given, or one is not above 0.
+        """
+        product = self._product()
+        given = [value for value in (sensitivity, threshold) if value is not None]
+        if len(given) != 1 or not (math.isfinite(given[0]) and given[0] > 0):
+            raise ValueError(
+                f"sensitivity={sensitivity!r} and threshold={threshold!r} are not allowed. Use one of them, a number"
+                " above 0."
+            )
+        factor = 1 / sensitivity if sensitivity is not None else given[0] / self.threshold_
+        made = limits.scaled(product.limits, factor, product.good_scores, product.good_groups)
+        self.fitted_ = product.with_limits(made, product.good_scores, product.good_groups)
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a ``.cfa`` file. If writing fails, an earlier file of this name is unchanged.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ArchiveError
+            If the file cannot be written.
+        """
+        serialization.save(path, self._params_of_model(), self._product())
+
+    def info(self) -> dict[str, Any]:
+        """Return the parameters, the limits and the origin of the model, JSON types only."""
+        return {"params": self._params_of_model(), **self._product().to_dict()}
+
+    def _params_of_model(self) -> dict[str, Any]:
+        """Return the parameters of the fit, and the present values of those that may change after it."""
+        fitted = self._product().params
+        changeable = {p.name: getattr(self, p.name) for p in self.parameter_table if p.when == "inspection"}
+        return {**fitted, **changeable}
+
+    def open_backbone(self) -> Backbone:
+        """Return the backbone of a fitted model; after copying or unpickling it is opened again.
+
+        Raises
+        ------
+        BackboneError
+            If it is missing or is not the one that the model was fitted with.
+        """
+        product = self._product()
+        backbone: Backbone | None = self.__dict__.get("_backbone")
+        if backbone is None:
+            backbone = self._backbone = open_fitted(product.backbone, product.backbone_sha256, Path())
+        return backbone
+
+    def _restore(self, product: FittedProduct, given: str | os.PathLike[str], path: Path) -> None:
+        """Adopt a product that was read from the file `path`, with the backbone `given`."""
+        backbone = open_fitted(given, product.backbone_sha256, path.parent)
+        if product.backbone_entry != backbone.spec.seen():
+            raise BackboneError(
+                f"The manifest entry of {backbone.spec.path} (mean, std or outputs) has changed since the model was"
+                " fitted. Restore the entry, or fit again."
+            )
+        try:
+            product.scorer.check_channels([output.channels for output in backbone.spec.outputs])
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error}") from error
+        self._adopt(product, backbone)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the open backbone, which cannot be pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "_backbone"}
+
+    def _product(self) -> FittedProduct:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {type(self).__name__} model is not fitted. Call fit with images of good parts, or load a .cfa"
+                " file."
+            )
+        return self.fitted_
