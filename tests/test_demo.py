@@ -1,4 +1,4 @@
-"""The demo's images: repeatable, all different, and defective exactly where their masks say."""
+"""Tests of the demo: images are repeatable, all different, and defective exactly where their masks say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cfa_lite.demo.cloth import DEFECTS, SIZE_PX, DemoSummary, make_demo, weave, weave_with_defect
+from cfa_lite.demo import DemoSummary, make_demo
+from cfa_lite.demo.cloth import DEFECTS, SIZE_PX, weave, weave_with_defect
 from cfa_lite.errors import OutputError
 
 COUNTS = {"n_good": 3, "n_line_good": 2, "n_per_defect": 1}
@@ -47,7 +48,7 @@ def test_same_seed_same_bytes_other_seed_other_images_and_order(demo, tmp_path):
     assert not {first[n] for n in first if n.endswith(".png")} & {other[n] for n in other if n.endswith(".png")}
 
 
-def test_every_image_differs_and_has_the_promised_form(demo):
+def test_every_image_differs_and_has_the_documented_form(demo):
     images = sorted((demo[0] / "good").iterdir()) + sorted((demo[0] / "line").iterdir())
     assert len({p.read_bytes() for p in images}) == 10
     for path in images:
@@ -57,7 +58,7 @@ def test_every_image_differs_and_has_the_promised_form(demo):
 
 def test_csv_and_masks_agree_with_the_line(demo):
     folder = demo[0]
-    with open(folder / "defects.csv", newline="") as file:
+    with (folder / "defects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == sorted(p.name for p in (folder / "line").iterdir())
     assert sorted(row["defect"] for row in rows) == sorted(["", "", *DEFECTS])
@@ -70,11 +71,11 @@ def test_csv_and_masks_agree_with_the_line(demo):
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_mask_is_where_the_image_changed(defect):
+def test_mask_marks_the_changed_pixels(defect):
     for i in range(2):
-        picture, mask = weave_with_defect(np.random.default_rng([3, i]), defect)
+        image, mask = weave_with_defect(np.random.default_rng([3, i]), defect)
         clean = weave(np.random.default_rng([3, i]))
-        changed = np.abs(picture.astype(int) - clean).max(2)
+        changed = np.abs(image.astype(int) - clean).max(2)
         inside = mask == 255
         assert 100 < inside.sum() < 0.15 * mask.size
         assert not (inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any())
@@ -83,9 +84,9 @@ def test_mask_is_where_the_image_changed(defect):
         assert (changed[~inside] > 40).mean() < 1e-3
 
 
-def test_sizes_other_than_the_demos():
-    picture, mask = weave_with_defect(np.random.default_rng(0), "slub", (160, 162))
-    assert (picture.shape, mask.shape) == ((160, 162, 3), (160, 162))
+def test_other_image_sizes():
+    image, mask = weave_with_defect(np.random.default_rng(0), "slub", (160, 162))
+    assert (image.shape, mask.shape) == ((160, 162, 3), (160, 162))
     assert weave(np.random.default_rng(0), (1024, 160)).shape == (1024, 160, 3)
 
 
@@ -96,11 +97,11 @@ def test_refuses_other_sizes(size):
 
 
 def test_refuses_an_unknown_defect():
-    with pytest.raises(ValueError, match="missing_pick.*'moth'"):
+    with pytest.raises(ValueError, match=r"missing_pick.*'moth'"):
         weave_with_defect(np.random.default_rng(0), "moth")
 
 
-def test_leaves_a_folder_that_holds_something_alone(tmp_path):
+def test_refuses_a_folder_that_is_not_empty(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(OutputError, match="not empty") as caught:
         make_demo(tmp_path, **COUNTS)

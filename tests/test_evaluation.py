@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from cfa_lite import ImageError
 from cfa_lite.evaluation import ground_truth
-from cfa_lite.evaluation.ground_truth import find_test, read_mask, two_folders
-from cfa_lite.evaluation.metrics import PixelMeasures, proportion, remarks, summary, told
-from cfa_lite.results import Inspection, failed
+from cfa_lite.evaluation.ground_truth import GroundTruthMasks, find_in_folders, find_test_set, read_mask
+from cfa_lite.evaluation.metrics import binomial_interval, remarks, summary, summary_lines
+from cfa_lite.evaluation.pixel_metrics import PixelMetrics
+from cfa_lite.results import Inspection, not_scored
 
 
 def regions_of(mask):
-    """8-connected regions, each a list of (row, column), by flooding."""
+    """Find 8-connected regions by flood fill, each a list of (row, column)."""
     left, regions = set(zip(*np.nonzero(mask))), []
     while left:
         edge, region = [left.pop()], []
@@ -30,7 +32,7 @@ def regions_of(mask):
 
 
 def naive_auroc(maps, masks):
-    """Share of pairs (defective, normal) in the right order, ties one half."""
+    """Return the share of pairs (defective, normal) in the right order. A tie counts as one half."""
     normal = np.sort(np.concatenate([m[~k] for m, k in zip(maps, masks)]))
     defective = np.concatenate([m[k] for m, k in zip(maps, masks)])
     below, up_to = (np.searchsorted(normal, defective, side) for side in ("left", "right"))
@@ -38,7 +40,7 @@ def naive_auroc(maps, masks):
 
 
 def naive_aupro(maps, masks, max_fpr=0.3):
-    """At each value that occurs; between two of them straight lines."""
+    """Evaluate the curve at each value that occurs, with straight lines between them."""
     normal = np.sort(np.concatenate([m[~k] for m, k in zip(maps, masks)]))
     regions = [np.sort([m[at] for at in r]) for m, k in zip(maps, masks) for r in regions_of(k)]
     thresholds = np.unique(np.concatenate([m.ravel() for m in maps]))[::-1]
@@ -53,9 +55,9 @@ def naive_aupro(maps, masks, max_fpr=0.3):
 
 
 def measured(maps, masks):
-    pixels = PixelMeasures()
-    for score_map, mask in zip(maps, masks):
-        pixels.add(score_map, mask)
+    pixels = PixelMetrics()
+    for anomaly_map, mask in zip(maps, masks):
+        pixels.add(anomaly_map, mask)
     return pixels
 
 
@@ -79,7 +81,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("max_fpr", [0.05, 0.3, 1.0])
-def test_pixel_measures_are_the_naive_ones(pixels_of_images, change, max_fpr):
+def test_pixel_metrics_agree_with_naive_versions(pixels_of_images, change, max_fpr):
     maps, masks = pixels_of_images
     maps = CHANGES[change](maps).astype(np.float32)
     pixels = measured(maps, masks)
@@ -87,24 +89,24 @@ def test_pixel_measures_are_the_naive_ones(pixels_of_images, change, max_fpr):
     assert pixels.aupro(max_fpr) == pytest.approx(naive_aupro(maps, masks, max_fpr), abs=1e-4)
 
 
-def test_pixel_measures_by_hand():
+def test_pixel_metrics_by_hand():
     """Three normal pixels, regions of one and two; two normal pixels are above the lower half of the second."""
-    score_map = np.float32([[9, 0, 5, 2], [0, 4, 3, 0]])
+    anomaly_map = np.float32([[9, 0, 5, 2], [0, 4, 3, 0]])
     mask = np.array([[1, 0, 1, 0], [0, 0, 1, 0]], bool)
-    pixels = PixelMeasures()
-    pixels.add(score_map, mask)
+    pixels = PixelMetrics()
+    pixels.add(anomaly_map, mask)
     assert pixels.auroc() == pytest.approx((5 + 5 + 4) / 15)
     # Overlap is 3/4 up to a fifth of the normal pixels (the 4), then 1.
     assert pixels.aupro(0.4) == pytest.approx((0.2 * 0.75 + 0.2 * 1) / 0.4)
 
 
-def test_minus_zero_is_zero():
-    pixels = PixelMeasures()
+def test_negative_zero_equals_zero():
+    pixels = PixelMetrics()
     pixels.add(np.float32([[0.0, -0.0]]), np.array([[False, True]]))
     assert pixels.auroc() == 0.5
 
 
-def test_perfect_and_upside_down_maps(pixels_of_images):
+def test_perfect_and_inverted_maps(pixels_of_images):
     _, masks = pixels_of_images
     perfect = measured(masks.astype(np.float32), masks)
     assert (perfect.auroc(), perfect.aupro()) == pytest.approx((1, 1))
@@ -112,7 +114,7 @@ def test_perfect_and_upside_down_maps(pixels_of_images):
     assert (worst.auroc(), worst.aupro()) == pytest.approx((0, 0))
 
 
-def test_only_the_order_of_values_counts(pixels_of_images):
+def test_pixel_metrics_depend_only_on_the_order_of_values(pixels_of_images):
     maps, masks = pixels_of_images
     plain = measured(maps, masks)
     for change in (np.exp, lambda m: 3 * m + 1, np.arctan):
@@ -121,7 +123,7 @@ def test_only_the_order_of_values_counts(pixels_of_images):
         assert changed.aupro() == pytest.approx(plain.aupro(), abs=1e-4)
 
 
-def test_order_of_images_and_pieces_without_a_cut_region_do_not_count(pixels_of_images):
+def test_pixel_metrics_do_not_depend_on_image_order_or_cropping(pixels_of_images):
     maps, masks = pixels_of_images
     plain = measured(maps, masks)
     pieces = [(m[at], k[at]) for m, k in zip(maps[::-1], masks[::-1]) for at in (slice(0, 35), slice(35, None))]
@@ -130,26 +132,26 @@ def test_order_of_images_and_pieces_without_a_cut_region_do_not_count(pixels_of_
     assert (fed.auroc(), fed.aupro()) == pytest.approx((plain.auroc(), plain.aupro()), rel=1e-12)
 
 
-def test_each_region_counts_alike_whatever_its_area():
-    """A large region found and a small one missed is half, though nearly all pixels are found."""
+def test_each_region_has_the_same_weight():
+    """If a large region is found and a small one is missed, the overlap is one half, although most pixels are found."""
     mask = np.zeros((100, 100), bool)
     mask[:50], mask[99, 99] = True, True
-    score_map = mask.astype(np.float32)
-    score_map[99, 99] = -1
-    assert measured([score_map], [mask]).aupro() == pytest.approx(0.5)
-    assert measured([score_map], [mask]).auroc() > 0.999
+    anomaly_map = mask.astype(np.float32)
+    anomaly_map[99, 99] = -1
+    assert measured([anomaly_map], [mask]).aupro() == pytest.approx(0.5)
+    assert measured([anomaly_map], [mask]).auroc() > 0.999
 
 
 @pytest.mark.parametrize("value", [False, True])
-def test_one_kind_of_pixel_alone_is_not_measured(value):
+def test_one_class_of_pixels_gives_nan(value):
     pixels = measured([np.ones((4, 4), np.float32)], [np.full((4, 4), value)])
     assert math.isnan(pixels.auroc()) and math.isnan(pixels.aupro())
-    assert math.isnan(PixelMeasures().auroc()) and math.isnan(PixelMeasures().aupro())
+    assert math.isnan(PixelMetrics().auroc()) and math.isnan(PixelMetrics().aupro())
 
 
-def test_maps_that_cannot_be_counted():
-    pixels = PixelMeasures()
-    with pytest.raises(ValueError, match=r"shape \(2, 3\), its mask \(3, 2\)"):
+def test_invalid_maps_are_refused():
+    pixels = PixelMetrics()
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) and its mask \(3, 2\)"):
         pixels.add(np.zeros((2, 3), np.float32), np.zeros((3, 2), bool))
     with pytest.raises(ValueError, match="not finite"):
         pixels.add(np.full((2, 2), np.nan, np.float32), np.zeros((2, 2), bool))
@@ -176,7 +178,7 @@ def data_set(tmp_path):
 
 def below(root, images):
     return [
-        (p.path.relative_to(root).as_posix(), p.kind, p.mask and p.mask.relative_to(root).as_posix()) for p in images
+        (p.path.relative_to(root).as_posix(), p.label, p.mask and p.mask.relative_to(root).as_posix()) for p in images
     ]
 
 
@@ -192,66 +194,66 @@ IN_DATA_SET = [
 def test_data_set_and_its_test_folder_are_the_same(data_set, monkeypatch):
     (data_set / "test" / ".cache").mkdir()
     (data_set / "test" / "notes.txt").write_text("")
-    assert below(data_set, find_test(data_set)) == IN_DATA_SET
-    assert below(data_set, find_test(data_set / "test")) == IN_DATA_SET
-    assert [p.defective for p in find_test(data_set)] == [False, False, True, True, True]
+    assert below(data_set, find_test_set(data_set)) == IN_DATA_SET
+    assert below(data_set, find_test_set(data_set / "test")) == IN_DATA_SET
+    assert [p.defective for p in find_test_set(data_set)] == [False, False, True, True, True]
     monkeypatch.chdir(data_set / "test")
-    here = find_test(Path("."))
-    assert [p.mask and p.mask.resolve() for p in here] == [p.mask and p.mask.resolve() for p in find_test(data_set)]
+    here = find_test_set(Path())
+    assert [p.mask and p.mask.resolve() for p in here] == [p.mask and p.mask.resolve() for p in find_test_set(data_set)]
 
 
 def test_data_set_without_ground_truth(data_set):
     (data_set / "ground_truth").rename(data_set / "elsewhere")
-    assert below(data_set, find_test(data_set)) == [(path, kind, None) for path, kind, _ in IN_DATA_SET]
+    assert below(data_set, find_test_set(data_set)) == [(path, kind, None) for path, kind, _ in IN_DATA_SET]
 
 
-def test_data_sets_that_lack_something(data_set):
-    with pytest.raises(ImageError, match="nowhere is not a folder. Check"):
-        find_test(data_set / "nowhere")
+def test_incomplete_data_sets_are_refused(data_set):
+    with pytest.raises(ImageError, match=r"nowhere is not a folder. Check"):
+        find_test_set(data_set / "nowhere")
     (data_set / "ground_truth/scratch/1_mask.png").unlink()
     with pytest.raises(
         ImageError, match=r"scratch/1.png has no mask: .*ground_truth/scratch/1_mask.png does not exist"
     ):
-        find_test(data_set)
+        find_test_set(data_set)
     (data_set / "test/good").rename(data_set / "test/fine")
-    with pytest.raises(ImageError, match=r"test folder without good images.*test/<defect>, or name two folders"):
-        find_test(data_set)
+    with pytest.raises(ImageError, match=r"test set without good images.*test/<defect>, or name one folder"):
+        find_test_set(data_set)
     draw(data_set / "only" / "good" / "1.png")
-    with pytest.raises(ImageError, match="no defect to find"):
-        find_test(data_set / "only")
+    with pytest.raises(ImageError, match="without defective images"):
+        find_test_set(data_set / "only")
     (data_set / "only" / "hole").mkdir()
-    with pytest.raises(ImageError, match="hole holds no image"):
-        find_test(data_set / "only")
+    with pytest.raises(ImageError, match=r"hole contains no image"):
+        find_test_set(data_set / "only")
 
 
-def test_two_folders(tmp_path):
+def test_find_in_folders(tmp_path):
     for name in ("fine/1.png", "bad/1.png", "bad/hole/deep/2.png", "masks/1.png", "masks/hole/deep/2_mask.tif"):
         draw(tmp_path / name)
     good, defects, masks = (tmp_path / name for name in ("fine", "bad", "masks"))
-    assert below(tmp_path, two_folders(good, defects, masks)) == [
+    assert below(tmp_path, find_in_folders(good, defects, masks)) == [
         ("fine/1.png", "good", None),
         ("bad/1.png", "defect", "masks/1.png"),
         ("bad/hole/deep/2.png", "hole", "masks/hole/deep/2_mask.tif"),
     ]
-    assert [p.mask for p in two_folders(good, defects, None)] == [None, None, None]
+    assert [p.mask for p in find_in_folders(good, defects, None)] == [None, None, None]
     (masks / "1.png").unlink()
     with pytest.raises(ImageError, match=r"bad/1.png has no mask: .*masks/1_mask.png does not exist"):
-        two_folders(good, defects, masks)
+        find_in_folders(good, defects, masks)
 
 
-def test_two_folders_that_do_not_fit(tmp_path):
+def test_folders_that_overlap_or_lack_masks_are_refused(tmp_path):
     for name in ("fine/1.png", "bad/1.png", "bad/good/1.png", "bad/masks/1.png"):
         draw(tmp_path / name)
     good, defects = tmp_path / "fine", tmp_path / "bad"
     with pytest.raises(ImageError, match="nowhere does not exist"):
-        two_folders(tmp_path / "nowhere", defects, None)
+        find_in_folders(tmp_path / "nowhere", defects, None)
     inside = [(defects / "good", defects, None), (defects, defects / "good", None), (good, defects, defects / "masks"),
               (defects, defects, None), (good, defects, good)]  # fmt: skip
     for folders in inside:
-        with pytest.raises(ImageError, match="its images would count twice"):
-            two_folders(*folders)
-    with pytest.raises(ImageError, match=r"bad/good/1.png lies in a folder good among the defective"):
-        two_folders(good, defects, None)
+        with pytest.raises(ImageError, match="so its images would count twice"):
+            find_in_folders(*folders)
+    with pytest.raises(ImageError, match=r"bad/good/1.png is in a folder good among the defective"):
+        find_in_folders(good, defects, None)
 
 
 @pytest.mark.parametrize("dtype, value", [(np.uint8, 1), (np.uint8, 255), (np.uint16, 1), (np.uint16, 255),
@@ -260,32 +262,32 @@ def test_masks_of_any_depth(tmp_path, dtype, value):
     values = np.zeros((40, 50), dtype)
     values[3:7, 10:40] = value
     draw(tmp_path / "m.png", values)
-    image = ground_truth.KnownImage(tmp_path / "p.png", "hole", tmp_path / "m.png")
+    image = ground_truth.LabeledImage(tmp_path / "p.png", "hole", tmp_path / "m.png")
     mask = read_mask(image, (40, 50))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, values > 0)
 
 
-def test_masks_in_colour_and_with_soft_edges(tmp_path):
+def test_masks_in_color_and_with_soft_edges(tmp_path):
     values = np.zeros((40, 50, 3), np.uint8)
     values[3:7, 10:40] = 255
     values[7, 10:40], values[8, 10:40] = 150, 100
     draw(tmp_path / "m.png", values)
-    mask = read_mask(ground_truth.KnownImage(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
+    mask = read_mask(ground_truth.LabeledImage(tmp_path / "p.png", "hole", tmp_path / "m.png"), (40, 50))
     np.testing.assert_array_equal(mask, values[:, :, 0] > 127)
 
 
-def test_masks_that_cannot_be_used(tmp_path):
+def test_unusable_masks_are_refused(tmp_path):
     draw(tmp_path / "m.png", np.full((40, 50), 255, np.uint8))
     draw(tmp_path / "black.png", np.zeros((40, 50), np.uint8))
     (tmp_path / "text.png").write_text("no image")
 
     def image(name):
-        return ground_truth.KnownImage(tmp_path / "p.png", "hole", name and tmp_path / name)
+        return ground_truth.LabeledImage(tmp_path / "p.png", "hole", name and tmp_path / name)
 
-    with pytest.raises(ImageError, match=r"ground truth .*m.png is 50x40 px but its image .*p.png is 40x50 px"):
+    with pytest.raises(ImageError, match=r"ground-truth mask .*m.png is 50x40 px but its image .*p.png is 40x50 px"):
         read_mask(image("m.png"), (50, 40))
-    with pytest.raises(ImageError, match=r"black.png is black all over but .*p.png counts as defective"):
+    with pytest.raises(ImageError, match=r"black.png is completely black but .*p.png counts as defective"):
         read_mask(image("black.png"), (40, 50))
     with pytest.raises(ImageError, match=r"text.png cannot be read as an image"):
         read_mask(image("text.png"), (40, 50))
@@ -294,24 +296,48 @@ def test_masks_that_cannot_be_used(tmp_path):
 
 
 def test_good_images_have_an_empty_mask(tmp_path):
-    mask = read_mask(ground_truth.KnownImage(tmp_path / "p.png", "good", None), (4, 5))
+    mask = read_mask(ground_truth.LabeledImage(tmp_path / "p.png", "good", None), (4, 5))
     assert (mask.shape, mask.dtype, mask.sum()) == ((4, 5), bool, 0)
+
+
+def test_masks_are_read_once_and_checked_first(tmp_path):
+    """The mask files are not needed after they were read. An unreadable image does not end the evaluation."""
+    values = np.zeros((40, 50), np.uint8)
+    values[3:7, 10:41] = 255
+    draw(tmp_path / "p.png")
+    draw(tmp_path / "m.png", values)
+    draw(tmp_path / "black.png", np.zeros((40, 50), np.uint8))
+    (tmp_path / "text.png").write_text("no image")
+    defective = ground_truth.LabeledImage(tmp_path / "p.png", "hole", tmp_path / "m.png")
+    good = ground_truth.LabeledImage(tmp_path / "p.png", "good", None)
+    unreadable = ground_truth.LabeledImage(tmp_path / "text.png", "hole", tmp_path / "m.png")
+    masks = GroundTruthMasks([good, defective, unreadable])
+    assert len(masks) == 1
+    (tmp_path / "m.png").unlink()
+    np.testing.assert_array_equal(masks.mask(defective, (40, 50)), values > 0)
+    np.testing.assert_array_equal(masks.mask(good, (40, 50)), np.zeros((40, 50), bool))
+    assert masks.mask(defective, (40, 50)).dtype == bool
+    with pytest.raises(ImageError, match=r"m\.png does not exist"):
+        masks.mask(defective, (50, 40))
+    black = ground_truth.LabeledImage(tmp_path / "p.png", "hole", tmp_path / "black.png")
+    with pytest.raises(ImageError, match=r"black\.png is completely black"):
+        GroundTruthMasks([good, black])
 
 
 @pytest.mark.parametrize(
     "k, n, low, high", [(0, 66, 0, 0.0544), (3, 16, 0.0405, 0.4565), (10, 10, 0.6915, 1), (0, 0, 0, 1)]
 )
-def test_proportion(k, n, low, high):
-    assert proportion(k, n) == pytest.approx((low, high), abs=5e-5)
+def test_binomial_interval(k, n, low, high):
+    assert binomial_interval(k, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def answers(*rows):
-    """Images and results from (kind, score, verdict); a score of None is an image that failed."""
+    """Return images and results from (kind, score, verdict). A score of None is an image that could not be scored."""
     images, results = [], []
     for i, (kind, score, verdict) in enumerate(rows):
-        images.append(ground_truth.KnownImage(Path(kind, f"{i}.png"), kind, None))
+        images.append(ground_truth.LabeledImage(Path(kind, f"{i}.png"), kind, None))
         if score is None:
-            results.append(failed(f"{kind}/{i}.png", "broken", 2.0, 0.01))
+            results.append(not_scored(f"{kind}/{i}.png", "error", "broken", 2.0, 0.01))
         else:
             results.append(Inspection(path=f"{kind}/{i}.png", status="ok", verdict=verdict, score=score,
                                        raw_score=2 * score, threshold=2.0, seconds=0.01))  # fmt: skip
@@ -336,19 +362,19 @@ def test_summary_by_hand():
     assert (values["precision"], values["recall"]) == pytest.approx((3 / 5, 3 / 5))
     assert values["f1"] == pytest.approx(3 / 5)
     false_alarms, found = values["false_alarms"], values["found"]
-    assert false_alarms.pop("interval") == pytest.approx(proportion(2, 4))
+    assert false_alarms.pop("interval") == pytest.approx(binomial_interval(2, 4))
     assert false_alarms == {"n": 2, "of": 4, "rate": 0.5, "promised": 0.01}
-    assert found.pop("interval") == pytest.approx(proportion(3, 5))
+    assert found.pop("interval") == pytest.approx(binomial_interval(3, 5))
     assert found == {"n": 3, "of": 5, "rate": 0.6}
     assert values["unsure"] == {"good": 1, "defective": 1}
-    assert list(values["by_kind"].items()) == [
+    assert list(values["by_defect"].items()) == [
         ("cut", {"found": 2, "of": 3, "unsure": 0}),
         ("hole", {"found": 0, "of": 0, "unsure": 0}),
         ("nep", {"found": 1, "of": 2, "unsure": 1}),
     ]
     assert values["missed"] == [
-        {"path": "cut/7.png", "kind": "cut", "score": 0.4},
-        {"path": "nep/6.png", "kind": "nep", "score": 0.9},
+        {"path": "cut/7.png", "defect": "cut", "score": 0.4},
+        {"path": "nep/6.png", "defect": "nep", "score": 0.9},
     ]
     assert values["false_alarm_images"] == [
         {"path": "good/4.png", "score": 1.5},
@@ -369,63 +395,65 @@ def test_f1_precision_and_recall_are_those_of_scikit_learn(rng):
         assert values["recall"] == pytest.approx(recall_score(truth, called))
 
 
-def test_summary_takes_pixels(pixels_of_images):
+def test_summary_contains_pixel_metrics(pixels_of_images):
     pixels = measured(*pixels_of_images)
     values = summary(*MIXED, pixels, 0.01)
     assert (values["pixel_auroc"], values["aupro"]) == (pixels.auroc(), pixels.aupro())
-    empty = summary(*MIXED, PixelMeasures(), 0.01)
+    empty = summary(*MIXED, PixelMetrics(), 0.01)
     assert (empty["pixel_auroc"], empty["aupro"]) == (None, None)
 
 
 @pytest.mark.parametrize("rows", [[], [("cut", None, "")], [("good", 0.5, "OK")], [("cut", 0.5, "OK")]])
-def test_what_is_not_defined_is_none(rows):
-    values = summary(*answers(*rows), PixelMeasures(), 0.01, good_scores=[])
+def test_undefined_metrics_are_none(rows):
+    values = summary(*answers(*rows), PixelMetrics(), 0.01, good_scores=[])
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert (values["image_auroc"], values["average_precision"], values["precision"]) == (None, None, None)
     assert values["shift"] == {"p_value": None}
-    assert told(values)["image AUROC"] == "-   average precision -"
+    assert summary_lines(values)["image AUROC"] == "-   average precision -"
 
 
-def test_results_must_belong_to_images():
+def test_numbers_of_images_and_results_must_agree():
     with pytest.raises(ValueError, match="11 images but 10 results"):
         summary(MIXED[0], MIXED[1][1:], None, 0.01)
 
 
-def test_shift_of_good_images():
-    """Three above three: one order of twenty. Upward alone counts."""
+def test_shift_of_good_test_images():
+    """Three scores above three others are one of twenty orders. The test is one-sided."""
     images = answers(("good", 1.1, "NG"), ("good", 1.2, "NG"), ("good", 1.3, "NG"), ("cut", 0.1, "OK"))
     assert summary(*images, None, 0.01, np.array([0.1, 0.2, 0.3]))["shift"] == {"p_value": pytest.approx(1 / 20)}
     assert summary(*images, None, 0.01, [2.1, 2.2, 2.3])["shift"] == {"p_value": pytest.approx(1)}
 
 
-def test_told():
+def test_summary_lines():
     rows = (
         [("good", 0.5, "OK")] * 66 + [("nep", 1.5, "NG")] * 8 + [("nep", 0.9, "UNSURE")] * 2 + [("nep", 0.4, "OK")] * 2
     )
     pixels = measured([np.float32([[1, 0]])], [np.array([[True, False]])])
-    assert told(summary(*answers(*rows, ("cut", 1.5, "NG")), pixels, 0.01)) == {
+    assert summary_lines(summary(*answers(*rows, ("cut", 1.5, "NG")), pixels, 0.01)) == {
         "images": "66 good, 13 defective",
         "image AUROC": "0.846   average precision 0.871",
         "pixel AUROC": "1.000   AUPRO 1.000",
-        "at the limit": "F1 0.82, found 9 of 13 (69 %, 95 % interval 39 to 91 %)",
-        "false alarms": "0 of 66 (0.0 %, 95 % interval 0.0 to 5.4 %), promised at most 1.0 %",
+        "at the limit": "F1 0.82, found 9 of 13 (69%, 95% interval 39 to 91%)",
+        "false alarms": "0 of 66 (0.0%, 95% interval 0.0 to 5.4%), promised at most 1.0%",
         "unsure": "0 good, 2 defective",
         "  cut": "1 of 1 found",
         "  nep": "8 of 12 found, 2 unsure",
     }
-    assert told(summary(*MIXED, None, 0.01))["images"] == "4 good, 5 defective, 2 could not be scored"
+    assert summary_lines(summary(*MIXED, None, 0.01))["images"] == "4 good, 5 defective, 2 could not be scored"
+    few = summary_lines(summary(*MIXED, None, 1.0))
+    assert few["false alarms"].endswith("%), no guarantee: too few calibration images")
 
 
-def test_told_of_a_promise_that_does_not_hold():
+def test_remarks_on_a_guaranteed_rate_that_does_not_hold():
     bad = answers(*[("good", 1.5 + i / 100, "NG") for i in range(20)], ("cut", 2.0, "NG"))
     fitted = np.linspace(0.2, 1, 20)
 
     def said(promised_rate, good_scores):
-        return [remark.split(":")[0] for remark in remarks(summary(*bad, None, promised_rate, good_scores))]
+        return [re.split(r"\. |\.$", remark)[0] for remark in remarks(summary(*bad, None, promised_rate, good_scores))]
 
-    broken = "The promise of at most 1.0 % false alarms does not hold on these images."
-    shifted = "Good images of the test score higher than those that the limits are of"
+    broken = "The promise of at most 1.0% false alarms does not hold on these images"
+    shifted = "Good test images score higher than the good images that set the limits"
     assert said(0.01, None) == said(0.01, fitted + 1) == [broken]
     assert said(0.01, fitted) == [broken, shifted]
-    assert said(0.9, fitted) == [shifted]  # 83 to 100 % were seen
+    assert said(0.9, fitted) == [shifted]  # 83 to 100% were seen
     assert said(0.9, fitted + 1) == []

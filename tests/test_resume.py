@@ -1,4 +1,4 @@
-"""A run that ends in the middle: what is known is on disk, and --resume goes on."""
+"""Interrupted runs: finished rows are on disk, and --resume continues after them."""
 
 import csv
 import json
@@ -15,14 +15,15 @@ import pytest
 from test_cli import run
 
 from cfa_lite import OutputError, load
-from cfa_lite.report.tables import Rows, header, row, take_up
-from cfa_lite.results import Inspection, failed
+from cfa_lite.report.resume import keep_finished_rows, path_key
+from cfa_lite.report.tables import TableWriter, header, row
+from cfa_lite.results import Inspection, not_scored
 
-N_COPIES = 12  # of 16 images: a run of some seconds
+N_COPIES = 12  # copies of 16 images: a run of a few seconds
 
 
 def copies(line, folder, n):
-    """A folder with `n` links to each image of a line."""
+    """Fill a folder with `n` links to each image of a line."""
     for i in range(n):
         for path in line:
             os.link(path, folder / f"{i:02d}_{path.name}")
@@ -36,10 +37,14 @@ def many(line, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(part, many, tmp_path_factory):
-    """Rows of a run that nothing disturbs."""
-    path = tmp_path_factory.mktemp("whole") / "rows.csv"
-    assert run("score", part, many, "--output", path).exit_code == 0
-    return rows_of(path)
+    """Rows of a run without an interruption."""
+    return rows_of_one_run(part, many, tmp_path_factory.mktemp("whole"))
+
+
+def rows_of_one_run(part, images, folder):
+    """Inspect images in one process and return the rows."""
+    assert run("score", part, images, "--output", folder / "rows.csv").exit_code == 0
+    return rows_of(folder / "rows.csv")
 
 
 def rows_of(path):
@@ -64,7 +69,7 @@ def wait_for(path, n_lines):
 
 
 @pytest.mark.parametrize("kill, fmt", [(signal.SIGINT, "csv"), (signal.SIGKILL, "csv"), (signal.SIGKILL, "jsonl")])
-def test_a_run_that_is_stopped_goes_on(part, many, whole, tmp_path, kill, fmt):
+def test_stopped_run_can_be_resumed(part, many, whole, tmp_path, kill, fmt):
     output, maps = tmp_path / f"rows.{fmt}", tmp_path / "maps"
     process = start(part, many, output, "--maps", maps)
     wait_for(output, 20)
@@ -80,7 +85,7 @@ def test_a_run_that_is_stopped_goes_on(part, many, whole, tmp_path, kill, fmt):
     done = run("score", part, many, "--output", output, "--maps", maps, "--resume")
     assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) == len(whole) - n_before  # no image was scored twice
-    assert "192 images: " in done.stderr and f"of these {n_before} from before" in done.stderr
+    assert f"192 images ({n_before} from an earlier run): " in done.stderr
     assert output.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     lines = output.read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(whole) + (fmt == "csv")
@@ -90,8 +95,8 @@ def test_a_run_that_is_stopped_goes_on(part, many, whole, tmp_path, kill, fmt):
     assert again.exit_code == 0 and again.stdout == "" and output.read_text(encoding="utf-8").splitlines() == lines
 
 
-def test_a_full_disk_is_said_and_rows_so_far_stay(part, many, whole, tmp_path):
-    """A limit on the size of files is what a full disk is to the program."""
+def test_full_disk_is_reported_and_written_rows_stay(part, many, whole, tmp_path):
+    """A limit on the file size has the same effect as a full disk."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -101,20 +106,20 @@ def test_a_full_disk_is_said_and_rows_so_far_stay(part, many, whole, tmp_path):
     process = start(part, many, output, preexec_fn=limit)
     said = process.communicate(timeout=120)[1].decode()
     assert process.returncode == 1, said
-    assert "rows.csv cannot be written (File too large). Choose another place, or free it." in said
+    assert "rows.csv cannot be written (File too large). Check the folder and the free space." in said
     assert "Traceback" not in said
     assert output.stat().st_size == 4096
     assert run("score", part, many, "--output", output, "--resume").exit_code == 0
     assert rows_of(output).keys() == whole.keys()
 
 
-def test_images_that_vanish_are_rows_and_are_tried_again(part, line, tmp_path):
+def test_deleted_images_are_error_rows_and_are_inspected_again_on_resume(part, line, tmp_path):
     folder, output = tmp_path / "line", tmp_path / "rows.csv"
     folder.mkdir()
     for path in line[:4]:
         shutil.copy(path, folder)
     model = load(part, threads=1)  # no image is read ahead
-    rows = Rows(output, "csv")
+    rows = TableWriter(output, "csv")
     paths = sorted(folder.iterdir())
     for i, result in enumerate(model.inspect_many(paths)):
         if i == 0:
@@ -133,11 +138,11 @@ def test_images_that_vanish_are_rows_and_are_tried_again(part, line, tmp_path):
 
 
 @pytest.mark.parametrize("fmt", ["csv", "jsonl"])
-def test_an_unfinished_line_is_cut_at_any_byte(part, line, tmp_path, fmt):
+def test_incomplete_last_row_is_removed_wherever_it_ends(part, line, tmp_path, fmt):
     model = load(part)
     path = tmp_path / f"rows.{fmt}"
-    rows = Rows(path, fmt)
-    for result in model.score(line[:3]):
+    rows = TableWriter(path, fmt)
+    for result in model.inspect_many(line[:3]):
         rows.write(result)
     rows.close()
     data = path.read_bytes()
@@ -145,12 +150,12 @@ def test_an_unfinished_line_is_cut_at_any_byte(part, line, tmp_path, fmt):
     for cut in range(len(data) + 1):
         path.write_bytes(data[:cut])
         n_whole = sum(end <= cut for end in ends)
-        earlier = take_up(path, fmt, model.threshold_)
+        earlier = keep_finished_rows(path, fmt, model.threshold_)
         assert len(earlier) == n_whole
         assert path.read_bytes() == (data[: ends[n_whole - 1]] if n_whole else b"")
 
 
-def test_what_cannot_be_gone_on_with_is_refused(part, line, tmp_path):
+def test_resume_refuses_rows_of_another_model_or_format(part, line, tmp_path):
     output = tmp_path / "rows.csv"
     assert run("score", part, line[0], "--output", output).exit_code == 0
     before = output.read_bytes()
@@ -176,7 +181,7 @@ ROW, JSON_ROW = row(scored("a.png"), "csv"), row(scored("a.png"), "jsonl")
         ("csv", "notes"),
         ("csv", header("csv") + ROW.replace(",2.0,", ",two,")),
         ("csv", header("csv") + ROW.replace(",2.0,", ",,")),
-        ("csv", header("csv") + '"' + ROW + ROW),  # an opened quote must not swallow rows
+        ("csv", header("csv") + '"' + ROW + ROW),  # an open quote must not include the following rows
         ("csv", header("csv") + ROW + ROW.replace("a.png", '"a"b.png')),
         ("csv", header("csv") + '"' + "x" * 200_000 + "\n" + ROW),
         ("jsonl", "{}\n"),
@@ -186,16 +191,16 @@ ROW, JSON_ROW = row(scored("a.png"), "csv"), row(scored("a.png"), "jsonl")
         ("jsonl", "[" * 100_000 + "\n"),
     ],
 )
-def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path, fmt, text):
+def test_resume_refuses_other_files_and_leaves_them_unchanged(tmp_path, fmt, text):
     output = tmp_path / f"rows.{fmt}"
     output.write_bytes(text.encode("latin-1"))
     with pytest.raises(OutputError, match="does not hold rows of this version"):
-        take_up(output, fmt, 2.0)
+        keep_finished_rows(output, fmt, 2.0)
     assert output.read_bytes() == text.encode("latin-1")
 
 
 @pytest.mark.parametrize("fmt", ["csv", "jsonl"])
-def test_any_name_is_found_again_and_cut_at_any_byte(tmp_path, fmt):
+def test_resume_recognizes_any_file_name_and_any_incomplete_row(tmp_path, fmt):
     names = [
         "a,b.png",
         'say "x".png',
@@ -210,45 +215,46 @@ def test_any_name_is_found_again_and_cut_at_any_byte(tmp_path, fmt):
     for n, cut_line in enumerate(lines):
         for cut in range(len(cut_line)):
             path.write_bytes(start + b"".join(lines[:n]) + cut_line[:cut])
-            assert list(take_up(path, fmt, 2.0)) == [name.encode("utf-8", "surrogateescape") for name in names[:n]]
+            assert list(keep_finished_rows(path, fmt, 2.0)) == [path_key(name) for name in names[:n]]
             assert path.read_bytes() == (start + b"".join(lines[:n]) if n else b"")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("with_error", [False, True])
-def test_rows_that_stay_are_not_touched(tmp_path, end, with_error):
-    """Not their bytes, not the file's mode, and not the link it is called by."""
+def test_kept_rows_are_unchanged(tmp_path, end, with_error):
+    """Their bytes, the mode of the file and a symbolic link to it stay as they are."""
     target, link = tmp_path / "target.csv", tmp_path / "rows.csv"
     kept = (header("csv") + ROW.replace("a.png", '"a.png"') + row(scored("c.png", "NG"), "csv")).replace("\n", end)
-    bad = row(failed("b.png", "gone", 2.0, 0.01), "csv") if with_error else ""
+    bad = row(not_scored("b.png", "error", "gone", 2.0, 0.01), "csv") if with_error else ""
     first, others = kept.split(end, 1)
     target.write_bytes(f"{first}{end}{bad}{others}half a row".encode())
     target.chmod(0o640)
     link.symlink_to(target)
-    assert take_up(link, "csv", 2.0) == {b"a.png": "OK", b"c.png": "NG"}
+    assert keep_finished_rows(link, "csv", 2.0) == {b"a.png": "OK", b"c.png": "NG"}
     assert target.read_bytes() == kept.encode()
     assert link.is_symlink() and target.stat().st_mode & 0o777 == 0o640
 
 
-def test_cutting_needs_no_room_on_the_disk(tmp_path):
+def test_removing_an_incomplete_row_needs_no_free_space(tmp_path):
     path = tmp_path / "rows.csv"
     kept = header("csv") + ROW * 50
     path.write_text(kept + "half")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from cfa_lite.report.tables import take_up\n"
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from cfa_lite.report.resume import keep_finished_rows\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "take_up(Path(sys.argv[1]), 'csv', 2.0)"
+        "keep_finished_rows(Path(sys.argv[1]), 'csv', 2.0)"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True)
     assert path.read_text() == kept
 
 
 @pytest.mark.parametrize("gone", ["rows", "maps"])
-def test_a_folder_deleted_while_the_run_goes_ends_it(part, many, tmp_path, gone):
+def test_output_deleted_during_a_run_ends_it(part, many, tmp_path, gone):
     output, maps = tmp_path / "rows" / "rows.csv", tmp_path / "maps"
     process = start(part, many, output, "--maps", maps)
     wait_for(output, 10)
-    (tmp_path / gone).rename(tmp_path / "aside")  # at once, so that no file is made while it is deleted
+    (tmp_path / gone).rename(tmp_path / "aside")  # a rename is atomic, so no file is written during the deletion
     shutil.rmtree(tmp_path / "aside")
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 1 and "cannot be written" in said and "Traceback" not in said
@@ -256,28 +262,28 @@ def test_a_folder_deleted_while_the_run_goes_ends_it(part, many, tmp_path, gone)
     assert not (tmp_path / gone).exists()
 
 
-def test_a_full_stdout_is_said(part, line):
+def test_full_stdout_is_reported(part, line):
     command = [sys.executable, "-m", "cfa_lite", "score", part, line[0]]
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0 and "stdout cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_counts_and_exit_code_are_of_the_images_given(part, line, whole, tmp_path):
-    """Rows of other images are kept, and say nothing of these."""
+def test_counts_and_exit_code_cover_only_the_given_images(part, line, whole, tmp_path):
+    """Rows of other images are kept but not counted."""
     verdicts = {Path(name).name.split("_")[1]: r["verdict"] for name, r in whole.items()}
     bad = next(p for p in line if verdicts[p.name] == "NG")
     fine = [p for p in line if verdicts[p.name] == "OK"][:2]
     output = tmp_path / "rows.csv"
     assert run("score", part, bad, fine[0], "--output", output).exit_code == 0
     done = run("score", part, *fine, "--output", output, "--resume", "--fail-on-anomaly")
-    assert done.exit_code == 0 and "2 images: 2 OK, of these 1 from before" in done.stderr
+    assert done.exit_code == 0 and "2 images (1 from an earlier run): 2 OK" in done.stderr
     assert rows_of(output).keys() == {str(p) for p in (bad, *fine)}
     done = run("score", part, bad, "--output", output, "--resume", "--fail-on-anomaly")
-    assert done.exit_code == 3 and "1 image: 1 NG, of these 1 from before" in done.stderr
+    assert done.exit_code == 3 and "1 image (1 from an earlier run): 1 NG" in done.stderr
 
 
-def test_a_report_says_what_it_does_not_show(part, line, tmp_path):
+def test_report_of_a_resumed_run_states_what_it_lacks(part, line, tmp_path):
     output = tmp_path / "rows.csv"
     assert run("score", part, line[0], "--output", output).exit_code == 0
     assert run("score", part, *line[:3], "--output", output, "--resume", "--report", tmp_path / "r.html").exit_code == 0

@@ -1,4 +1,4 @@
-"""How long an image takes here: measured, not guessed."""
+"""Measured time per image."""
 
 import json
 
@@ -16,12 +16,12 @@ def short(monkeypatch):
         monkeypatch.setattr(timing, name, value)
 
 
-def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_images):
-    model = CFA("none", n_centers=32, threads=1).fit(small_images)
+def test_stand_in_has_the_shape_of_a_fitted_model(small_images):
+    model = CFA("whitened", n_centers=32, threads=1).fit(small_images)
     stand_in = timing.stand_in(model, "fast")
-    fitted = CFA("none", n_centers=32, speed="fast", threads=1).fit(small_images)
+    fitted = CFA("whitened", n_centers=32, preset="fast", threads=1).fit(small_images)
     assert stand_in.scale_ == pytest.approx(fitted.scale_)
-    assert stand_in._backbone().spec.name == "lite0-int8"
+    assert stand_in.open_backbone().spec.name == "lite0-int8"
     found, expected = ({lv.key: (lv.weight.shape, lv.centers.shape) for lv in m.levels_} for m in (stand_in, fitted))
     assert found == expected
     result = stand_in.inspect(small_images[0])
@@ -29,53 +29,59 @@ def test_a_stand_in_has_the_shape_of_what_would_be_fitted(small_images):
     assert result.regions == ()
 
 
-def test_what_was_given_by_hand_stands(small_images):
-    model = CFA("none", n_centers=16, size=128, backbone="lite2", threads=1).fit(small_images[:6])
+def test_stand_in_keeps_explicit_parameters(small_images):
+    model = CFA("whitened", n_centers=16, size=128, backbone="lite2", threads=1).fit(small_images[:6])
     stand_in = timing.stand_in(model, "fast")
     assert stand_in.scale_ == model.scale_
-    assert stand_in._backbone().spec.name == "lite2"
+    assert stand_in.open_backbone().spec.name == "lite2"
     assert {len(level.centers) for level in stand_in.levels_} == {16}
 
 
-def test_the_advice_is_the_most_accurate_on_the_fewest_threads():
+def test_advice_is_the_most_accurate_preset_on_the_fewest_threads():
     timings = [
-        Timing("exact", True, 1, False, 18, 20), Timing("balanced", False, 1, False, 13, 14),
-        Timing("fast", False, 1, False, 9, 10), Timing("exact", True, 2, False, 9, 11), Timing("fast", False, 2, True, 3, 4),
+        Timing("accurate", True, 1, False, 18, 20), Timing("balanced", False, 1, False, 13, 14),
+        Timing("fast", False, 1, False, 9, 10), Timing("accurate", True, 2, False, 9, 11),
+        Timing("fast", False, 2, True, 3, 4),
     ]  # fmt: skip
     picks = {budget: timing.within(timings, budget) for budget in (25, 15, 10, 12, 5)}
     assert [(p.preset, p.n_threads) if p else None for p in picks.values()] == [
-        ("exact", 1), ("balanced", 1), ("fast", 1), ("fast", 1), None,
+        ("accurate", 1), ("balanced", 1), ("fast", 1), ("fast", 1), None,
     ]  # fmt: skip
 
 
-def test_benchmark_tells_and_advises(part, short):
+def test_benchmark_shows_times_and_advice(part, short):
     fine = run("benchmark", part, "--budget-ms", 60000, "--threads", 2)
     assert fine.exit_code == 0, fine.output
     lines = fine.stdout.splitlines()
     assert lines[0].startswith("2 images of 384x288 px")
     assert lines[1].split("  ")[-1].strip() == "2 at once" and "1 thread" in lines[1]
-    assert [line.split("  ")[0] for line in lines[2:5]] == [f"{part.name} (exact)", "--speed balanced", "--speed fast"]
+    assert [line.split("  ")[0] for line in lines[2:5]] == [
+        f"{part.name} (accurate)",
+        "--preset balanced",
+        "--preset fast",
+    ]
     assert all(line.count("95%") == 3 for line in lines[2:5])
-    assert "from its start" in lines[5]
-    assert f"{part.name} as it is meets 60000 ms on 1 thread" in lines[6]
+    assert "`cfa-lite score`" in lines[5]
+    assert f"{part.name} is within 60000 ms on 1 thread" in lines[6]
 
 
-def test_benchmark_with_images_as_json_and_a_budget_nothing_meets(part, line, short):
+def test_benchmark_as_json_with_images_and_a_budget_that_nothing_meets(part, line, short):
     done = run("benchmark", part, *line[:3], "--budget-ms", 0.001, "--json", "--threads", 1)
     assert done.exit_code == 1
     told = json.loads(done.stdout)
     assert told["within_budget"] is None and told["image_px"] == [384, 288]
     assert {(t["preset"], t["fitted"]) for t in told["timings"]} == {
-        ("exact", True), ("balanced", False), ("fast", False),
+        ("accurate", True), ("balanced", False), ("fast", False),
     }  # fmt: skip
     assert all(0 < t["median"] <= t["slow"] for t in told["timings"])
     assert 0 < told["cold_start_seconds"] < 60
 
 
-def test_a_image_that_cannot_be_read_is_named(part, tmp_path):
+def test_benchmark_names_an_unreadable_image(part, tmp_path):
     (tmp_path / "broken.png").write_text("no image")
     done = run("benchmark", part, tmp_path / "broken.png")
-    assert done.exit_code == 1 and "broken.png cannot be read as an image" in done.stderr
+    assert done.exit_code == 1 and "broken.png  cannot be read as an image" in done.stderr
+    assert "None of the 1 images can be inspected" in done.stderr
 
 
 def test_timing_leaves_the_model_as_it_was(model, short, tmp_path):

@@ -1,4 +1,4 @@
-"""Who works, if not this process: other processes of this PC, or the workers of a Dask cluster, through joblib."""
+"""Process pools: local processes or a Dask cluster, through joblib."""
 
 from __future__ import annotations
 
@@ -22,42 +22,43 @@ from ..errors import WorkerError
 T = TypeVar("T")
 R = TypeVar("R")
 
-_N_TRIES = 3  # in a row without anything done
-_SECONDS = 5.0  # to reach a scheduler
-_SECONDS_TO_JOIN = 10.0  # for a first worker
+_N_TRIES = 3  # attempts in a row without a finished task
+_SECONDS = 5.0  # timeout to reach a scheduler
+_SECONDS_TO_JOIN = 10.0  # timeout until the first worker joins
 
 
 class Executor:
-    """Who works: `n_workers` processes of this PC, or the workers of a Dask cluster. A context manager.
+    """Run tasks in local processes or on a Dask cluster. Use it as a context manager.
 
     Parameters
     ----------
     n_workers : int or None
-        Needed where `scheduler` is None.
+        Number of local processes. Required if `scheduler` is None.
     scheduler : str or None
         Address of a Dask scheduler, such as 10.0.0.5:8786.
     n_threads : int or None
-        On this PC of all processes together, by default every core; on a cluster of each task, by default one.
+        Local processes: threads of all processes together, by default one per core. Cluster: threads of each task, by
+        default 1.
 
     Attributes
     ----------
     n_tasks : int
-        Tasks worked at once.
+        Number of tasks that run at the same time.
     n_threads : int
-        Of each task.
+        Number of threads of each task.
 
     Raises
     ------
     WorkerError
-        If the cluster cannot be reached, has no worker, or has another version of this package.
+        If the cluster cannot be reached, has no worker, or a worker has another version of this package.
     """
 
-    def __init__(self, n_workers: int | None, scheduler: str | None = None, n_threads: int | None = None):
+    def __init__(self, n_workers: int | None, scheduler: str | None = None, n_threads: int | None = None) -> None:
         self.scheduler = scheduler
         self._client: Any = None
         self._running: Generator[Any, None, None] | None = None
         if scheduler is not None:
-            self._client = _connected(scheduler)
+            self._client = _connect(scheduler)
             self.n_tasks, self.n_threads = sum(self._client.nthreads().values()), n_threads or 1
         else:
             assert n_workers is not None
@@ -67,37 +68,57 @@ class Executor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what goes on still, as after Ctrl-C."""
-        self._end()
+        """Stop tasks that are still running, for example after Ctrl-C."""
+        self._stop()
         if self._client:
             self._client.close(timeout=_SECONDS)
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         if self._running:
-            with warnings.catch_warnings(action="ignore"):  # joblib's, that tasks are given up
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib warns that tasks are canceled
                 self._running.close()
         self._running = None
 
-    def path(self, path: Path) -> Path:
-        """What a worker is to call a path: of a cluster, each has a working folder of its own."""
-        return Path(os.path.abspath(path)) if self.scheduler else path
+    def worker_path(self, path: Path) -> Path:
+        """Return the path that a worker can use: absolute on a cluster, whose workers have their own working folders.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        Path
+        """
+        return path.absolute() if self.scheduler else path
 
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], n_ahead: int, name: Callable[[T], str]
     ) -> Iterator[R]:
-        """``map(function, tasks)``: results in order, up to `n_ahead` of them worked before they are asked for.
+        """Run a function on every task and yield the results in order.
 
-        Tasks whose worker is killed are worked again; what was given out never is.
+        A task whose worker is killed runs again. No result is yielded twice.
 
         Parameters
         ----------
-        name : callable
-            What to call a task when workers die of it.
+        function : callable (task)
+            Must be picklable.
+        tasks : sequence
+        n_ahead : int
+            Number of results that may wait to be consumed.
+        name : callable (task)
+            Returns the name of a task in messages.
+
+        Yields
+        ------
+        object
+            The result of each task.
 
         Raises
         ------
         WorkerError
-            If workers are killed again and again, or the cluster is lost.
+            If workers are killed several times in a row, or the cluster is lost.
         """
         done = n_tries = 0
         while done < len(tasks):
@@ -111,18 +132,18 @@ class Executor:
                 n_tries = n_tries + 1 if done == before else 1
                 if n_tries == _N_TRIES:
                     raise WorkerError(
-                        f"workers were killed {n_tries} times in a row, at {name(tasks[done])} or soon after it ({error})."
-                        " Where memory is short, take fewer --workers."
+                        f"workers were killed {n_tries} times in a row, at {name(tasks[done])} or soon after it"
+                        f" ({error}). If the memory is too small, use fewer --workers."
                     ) from error
             except Exception as error:
-                if not (self._client and _is_of_dask(error)):
+                if not (self._client and _is_from_dask(error)):
                     raise
                 raise WorkerError(
-                    f"the cluster of {self.scheduler} gave up at {name(tasks[done])} or soon after it"
-                    f" ({type(error).__name__}: {' '.join(str(error).split())}). Look after its workers."
+                    f"the cluster of {self.scheduler} failed at {name(tasks[done])} or soon after it"
+                    f" ({type(error).__name__}: {' '.join(str(error).split())}). Check its workers."
                 ) from error
             finally:
-                self._end()
+                self._stop()
 
     def _start(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[R, None, None]:
         import joblib
@@ -133,20 +154,23 @@ class Executor:
             function = functools.partial(_as_child_of, os.getpid(), function)
         with joblib.parallel_config(**place):
             pool = joblib.Parallel(return_as="generator", batch_size=1, max_nbytes=None)
-        with _interrupts_are_ours():
-            return pool(joblib.delayed(function)(task) for task in tasks)
+        with _interrupts_blocked():
+            results: Generator[R, None, None] = pool(joblib.delayed(function)(task) for task in tasks)
+        return results
 
 
-def _connected(scheduler: str) -> Any:
+def _connect(scheduler: str) -> Any:
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
-        raise WorkerError("--dask needs Dask, which is not installed here: pip install 'cfa-lite[dask]'") from error
-    for name in ("distributed", "distributed.client"):  # what ends a run is said once, by us
+        raise WorkerError("--dask needs Dask, which is not installed. Run: pip install 'cfa-lite[dask]'") from error
+    for name in ("distributed", "distributed.client"):  # our own message is enough
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    open_client: Any = distributed.Client  # Dask has no types
+    timeouts = (TimeoutError, distributed.TimeoutError)  # not the same class before Python 3.11
     try:
-        client = Client(scheduler, timeout=_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+        client = open_client(scheduler, timeout=_SECONDS, set_as_default=False)
+    except (OSError, ValueError, *timeouts) as error:
         raise WorkerError(
             f"no Dask scheduler answers at {scheduler} ({error}). Start it, or check the address."
         ) from error
@@ -155,9 +179,10 @@ def _connected(scheduler: str) -> Any:
         for worker, version in client.run(_version, on_error="return").items():
             if version != __version__:
                 raise WorkerError(
-                    f"worker {worker} of {scheduler} has not cfa-lite {__version__} but {version!r}. Install it there."
+                    f"worker {worker} of {scheduler} does not have cfa-lite {__version__} but {version!r}. Install"
+                    f" {__version__} there."
                 )
-    except TimeoutError as error:
+    except timeouts as error:
         client.close()
         raise WorkerError(f"the scheduler {scheduler} has no worker. Start some: dask worker {scheduler}") from error
     except WorkerError:
@@ -166,10 +191,12 @@ def _connected(scheduler: str) -> Any:
     return client
 
 
-def _is_of_dask(error: Exception) -> bool:
-    from distributed.scheduler import KilledWorker  # after a task has killed some
+def _is_from_dask(error: Exception) -> bool:
+    import distributed
+    from distributed.scheduler import KilledWorker  # raised after a task has killed several workers
 
-    return isinstance(error, (KilledWorker, CancelledError, OSError, TimeoutError))
+    errors = (KilledWorker, CancelledError, OSError, TimeoutError, distributed.TimeoutError)
+    return isinstance(error, errors)
 
 
 def _version() -> str:
@@ -177,8 +204,8 @@ def _version() -> str:
 
 
 def _as_child_of(parent: int, function: Callable[[T], R], task: T) -> R:
-    """``function(task)`` in a process that ends when `parent` is killed; joblib's would stay."""
-    if os.getpid() != parent:  # of one process joblib makes none
+    """Run ``function(task)`` in a process that ends when `parent` is killed; joblib would leave it running."""
+    if os.getpid() != parent:  # joblib runs a single worker in the parent itself
         _watch(parent)
     return function(task)
 
@@ -194,17 +221,17 @@ def _watch(parent: int) -> None:
 
 
 @contextmanager
-def _interrupts_are_ours() -> Iterator[None]:
-    """A block whose child processes never see Ctrl-C, which a terminal sends to all of them: this process ends them."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Start child processes that ignore Ctrl-C, which a terminal sends to all: this process stops its children."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    from joblib.externals.loky.backend import resource_tracker as of_loky
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    resource_tracker.ensure_running()  # these two, when they start, let it through again
-    of_loky.ensure_running()
+    resource_tracker.ensure_running()  # both unblock the signal when they start
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

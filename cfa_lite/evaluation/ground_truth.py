@@ -1,9 +1,10 @@
-"""Images whose answer is known: where they and the masks of their defects are."""
+"""Test images with known ground truth: their labels, and the masks of their defects."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,146 +14,218 @@ from ..errors import ImageError
 from ..features import images
 
 GOOD = "good"
-_LAYOUT = "Lay it out as test/good and test/<defect>, or name two folders, one of good and one of defective images."
+_LAYOUT = (
+    "Arrange the images as test/good and test/<defect>, or name one folder of good and one folder of defective images."
+)
 
 
 @dataclass(frozen=True)
-class KnownImage:
-    """An image whose answer is known.
+class LabeledImage:
+    """A test image and its ground truth.
 
     Attributes
     ----------
     path : Path
-    kind : str
+    label : str
         "good", or the name of the defect.
     mask : Path or None
-        Image of where the defect is; None for good images and where nobody has drawn one.
+        Image that marks the defect. None for good images and if there is no mask.
     """
 
     path: Path
-    kind: str
+    label: str
     mask: Path | None
 
     @property
     def defective(self) -> bool:
         """Whether the image shows a defect."""
-        return self.kind != GOOD
+        return self.label != GOOD
 
 
-def find_test(root: Path) -> list[KnownImage]:
-    """Test images laid out as in MVTec AD: test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.
+def find_test_set(root: Path) -> list[LabeledImage]:
+    """Find the test images of a data set in the layout of MVTec AD.
+
+    The images are in ``test/good`` and ``test/<defect>``; the mask of ``test/<defect>/<stem>.png`` is
+    ``ground_truth/<defect>/<stem>_mask.png``.
 
     Parameters
     ----------
     root : Path
-        The data set (it holds test/), or its test folder (it holds good/).
+        The data set, which contains ``test``, or its test folder, which contains ``good``.
 
     Returns
     -------
-    list of KnownImage
-        The good ones first, then kind by kind. Without a ground_truth folder, `mask` is None.
+    list of LabeledImage
+        Good images first, then defect by defect. Without a folder ``ground_truth`` every `mask` is None.
 
     Raises
     ------
     ImageError
-        If `root`, good images, defective images or the mask of one of them are missing.
+        If `root`, the good images, the defective images or the mask of a defective image is missing.
     """
     if not root.is_dir():
         raise ImageError(f"{root} is not a folder. Check the path.")
     test = root / "test" if (root / "test").is_dir() else root
     if not (test / GOOD).is_dir():
-        raise ImageError(f"{test} is a test folder without good images: it has no folder {GOOD}. {_LAYOUT}")
-    kinds = sorted(f.name for f in test.iterdir() if f.is_dir() and f.name != GOOD and not f.name.startswith("."))
-    if not kinds:
-        raise ImageError(f"{test} has no folder but {GOOD}: there is no defect to find. {_LAYOUT}")
-    masks = Path(os.path.abspath(test)).parent / "ground_truth" if test == root else root / "ground_truth"
-    pictures = [KnownImage(found.path, GOOD, None) for found in images.find_images([test / GOOD])]
-    for kind in kinds:
-        for found in images.find_images([test / kind]):
-            mask = _mask_of(found, masks / kind) if masks.is_dir() else None
-            pictures.append(KnownImage(found.path, kind, mask))
-    return pictures
+        raise ImageError(f"{test} is a test set without good images: it has no folder {GOOD}. {_LAYOUT}")
+    defects = sorted(f.name for f in test.iterdir() if f.is_dir() and f.name != GOOD and not f.name.startswith("."))
+    if not defects:
+        raise ImageError(f"{test} is a test set without defective images: its only folder is {GOOD}. {_LAYOUT}")
+    data_set = Path(os.path.abspath(test)).parent if test == root else root  # noqa: PTH100 (resolve would follow links)
+    masks = data_set / "ground_truth"
+    found = [LabeledImage(file.path, GOOD, None) for file in images.find_images([test / GOOD])]
+    for defect in defects:
+        for file in images.find_images([test / defect]):
+            mask = _find_mask(file, masks / defect) if masks.is_dir() else None
+            found.append(LabeledImage(file.path, defect, mask))
+    return found
 
 
-def two_folders(good: Path, defects: Path, masks: Path | None) -> list[KnownImage]:
-    """Test images from any two folders.
+def find_in_folders(good: Path, defects: Path, masks: Path | None) -> list[LabeledImage]:
+    """Find test images in a folder of good and a folder of defective images.
 
     Parameters
     ----------
-    good, defects : Path
-        Folders, with all below them. The kind of a defective image is the first folder below `defects` it
-        lies in, or "defect" if it lies in none.
+    good : Path
+        Folder of good images, searched recursively.
+    defects : Path
+        Folder of defective images, searched recursively. The label of an image is the name of the first folder below
+        `defects` that contains it, or "defect".
     masks : Path or None
-        Holds the mask of each defective image at the same place as `defects` does the image, under the
-        same name with or without "_mask" at its end.
+        Folder of masks. A mask is at the same place below `masks` as its image is below `defects`. It has the name of
+        the image, with or without "_mask" at the end.
+
+    Returns
+    -------
+    list of LabeledImage
+        Good images first.
 
     Raises
     ------
     ImageError
-        If a folder is missing, holds no image or holds one of the others, or if a mask is missing.
+        If a folder is missing, has no image or is inside another one, or if a mask is missing.
     """
     for inner, outer in ((good, defects), (defects, good), (masks, good), (masks, defects)):
         if inner is not None and inner.resolve().is_relative_to(outer.resolve()):
-            raise ImageError(f"{inner} lies in {outer}: its images would count twice. Keep the folders apart.")
-    pictures = [KnownImage(found.path, GOOD, None) for found in images.find_images([good])]
-    for found in images.find_images([defects]):
-        kind = found.relative.parts[0] if len(found.relative.parts) > 1 else "defect"
-        if kind == GOOD:
-            raise ImageError(f"{found.path} lies in a folder {GOOD} among the defective images. Rename or move it.")
-        pictures.append(KnownImage(found.path, kind, None if masks is None else _mask_of(found, masks)))
-    return pictures
+            raise ImageError(f"{inner} is inside {outer}, so its images would count twice. Use separate folders.")
+    found = [LabeledImage(file.path, GOOD, None) for file in images.find_images([good])]
+    for file in images.find_images([defects]):
+        label = file.relative.parts[0] if len(file.relative.parts) > 1 else "defect"
+        if label == GOOD:
+            raise ImageError(f"{file.path} is in a folder {GOOD} among the defective images. Rename that folder.")
+        found.append(LabeledImage(file.path, label, None if masks is None else _find_mask(file, masks)))
+    return found
 
 
-def _mask_of(image: images.ImageFile, masks: Path) -> Path:
-    """The mask at the image's place below `masks`."""
+def _find_mask(image: images.ImageFile, masks: Path) -> Path:
     folder, stem = masks / image.relative.parent, image.relative.stem
     for candidate in _mask_names(stem):
         if (folder / candidate).is_file():
             return folder / candidate
     wanted = folder / f"{stem}_mask.png"
-    raise ImageError(f"{image.path} has no mask: {wanted} does not exist. Draw it, or leave the image out.")
+    raise ImageError(f"{image.path} has no mask: {wanted} does not exist. Draw the mask, or leave out the image.")
 
 
 def _mask_names(stem: str) -> Iterator[str]:
     for name in (f"{stem}_mask", stem):
-        for ending in sorted(images.SUFFIXES):
-            yield name + ending
-            yield name + ending.upper()
+        for suffix in sorted(images.SUFFIXES):
+            yield name + suffix
+            yield name + suffix.upper()
 
 
-def read_mask(image: KnownImage, size_px: tuple[int, int]) -> np.ndarray:
-    """Where the defect is: bool (h, w), all False for a good image.
+def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
+    """Read the ground-truth mask of an image.
 
-    A pixel counts above half of the mask's own maximum, so that masks of 0 and 1, of 255 or of 16 bit are all
-    read as meant.
+    A pixel is defective if its value is above half of the largest value in the mask. Masks whose white is 1, 255 or
+    65535 are therefore all read correctly.
 
     Parameters
     ----------
-    image : KnownImage
-        With a mask, if it is defective.
+    image : LabeledImage
+        Must have a mask if it is defective.
     size_px : (int, int)
         Height and width of the image.
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
+        True where the image shows the defect. All False for a good image.
 
     Raises
     ------
     ImageError
-        If there is no mask, if it cannot be read, is not of the image's size or is black all over.
+        If the mask is missing, cannot be read, is completely black or differs in size from the image.
     """
     if not image.defective:
         return np.zeros(size_px, bool)
     if image.mask is None:
-        raise ImageError(f"{image.path} has no mask. Draw one, or do without pixel measures.")
-    band = images.read(image.mask, str(image.mask))[0]
+        raise ImageError(f"{image.path} has no mask. Draw one, or evaluate without pixel metrics.")
+    band = images.read(image.mask, str(image.mask)).bands[0]
     values = np.asarray(band if band.mode == "F" else band.convert("L"), np.float32)
     (h, w), (image_h, image_w) = values.shape, size_px
     if (h, w) != (image_h, image_w):
         raise ImageError(
-            f"ground truth {image.mask} is {w}x{h} px but its image {image.path} is {image_w}x{image_h} px."
-            " Draw it at the image's own size."
+            f"The ground-truth mask {image.mask} is {w}x{h} px but its image {image.path} is {image_w}x{image_h} px."
+            " Draw the mask at the size of the image."
         )
     if not values.any():
         raise ImageError(
-            f"ground truth {image.mask} is black all over but {image.path} counts as defective. Draw the defect,"
-            " or move the image to the good ones."
+            f"The ground-truth mask {image.mask} is completely black but {image.path} counts as defective. Draw the"
+            " defect, or move the image to the good images."
         )
-    return values > values.max() / 2
+    mask: np.ndarray = values > values.max() / 2
+    return mask
+
+
+class GroundTruthMasks:
+    """The masks of test images, read once and kept compressed in memory.
+
+    All masks are read and checked when the object is made, so that an evaluation does not end in the middle because of
+    a bad mask.
+
+    Parameters
+    ----------
+    labeled_images : iterable of LabeledImage
+        The mask of an image that cannot be read itself is skipped.
+
+    Raises
+    ------
+    ImageError
+        As for `read_mask`, if a mask cannot be used.
+    """
+
+    def __init__(self, labeled_images: Iterable[LabeledImage]) -> None:
+        self._packed: dict[LabeledImage, _PackedMask] = {}
+        for image in labeled_images:
+            if image.mask is None:
+                continue
+            try:
+                size_px = images.size_of(image.path, str(image.path))
+            except ImageError:
+                continue
+            self._packed[image] = _PackedMask(size_px, _pack(read_mask(image, size_px)))
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def mask(self, image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
+        """Return the mask of an image as `read_mask` does, but without reading a file again."""
+        packed = self._packed.get(image)
+        if packed is None or packed.size_px != size_px:
+            return read_mask(image, size_px)
+        return _unpack(packed.bits, size_px)
+
+
+@dataclass(frozen=True)
+class _PackedMask:
+    size_px: tuple[int, int]
+    bits: bytes
+
+
+def _pack(mask: np.ndarray) -> bytes:
+    return zlib.compress(np.packbits(mask).tobytes(), 1)
+
+
+def _unpack(bits: bytes, size_px: tuple[int, int]) -> np.ndarray:
+    h, w = size_px
+    return np.unpackbits(np.frombuffer(zlib.decompress(bits), np.uint8), count=h * w).reshape(h, w).astype(bool)

@@ -1,4 +1,4 @@
-"""How good a fitted model is on images whose answer is known."""
+"""Metrics of a fitted model on test images with known ground truth."""
 
 from __future__ import annotations
 
@@ -6,109 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..results import Inspection
-from .ground_truth import KnownImage
+from .ground_truth import LabeledImage
+from .pixel_metrics import PixelMetrics
 
-CERTAIN_SHIFT = 0.001  # p-value below which good images of the test are said to score higher than the training's
-_N_BINS = 1 << 20  # the upper 20 bits of a float32: bins 1/2048 of their value wide or narrower
+SHIFT_P_VALUE = 0.001  # below it, good test images score higher than the calibration images
 
 
-class PixelMeasures:
-    """How well maps tell defective pixels from normal ones, fed image by image.
+def binomial_interval(k: int, n: int) -> tuple[float, float]:
+    """Return the exact 95% confidence interval of a rate of which `k` of `n` cases were observed.
 
-    Values are counted in bins no wider than 1/2048 of the value, so memory stays the same however many images
-    are added. Pixels of one bin count as ties.
+    Parameters
+    ----------
+    k, n : int
+
+    Returns
+    -------
+    low, high : float
+        Clopper-Pearson interval, 0 to 1 each; (0, 1) if `n` is 0.
     """
-
-    def __init__(self) -> None:
-        self._normal = np.zeros(_N_BINS, np.int64)
-        self._defective = np.zeros(_N_BINS, np.int64)
-        self._overlap = np.zeros(_N_BINS)  # as _defective, but each region counts 1 in all, whatever its area
-        self._n_regions = 0
-
-    def add(self, score_map: np.ndarray, mask: np.ndarray) -> None:
-        """Count one image.
-
-        Parameters
-        ----------
-        score_map : ndarray (h, w) float32
-            Higher where the image is less like good ones; any unit, the same for all images.
-        mask : ndarray (h, w) bool
-            Where the defect is. Each of its 8-connected regions counts alike in `aupro`.
-
-        Raises
-        ------
-        ValueError
-            If the shapes differ, or the map holds what is not a finite number.
-        """
-        from scipy import ndimage
-
-        if score_map.shape != mask.shape or score_map.ndim != 2:
-            raise ValueError(
-                f"the map has shape {score_map.shape}, its mask {mask.shape}; both must be the same (h, w)"
-            )
-        if not np.isfinite(score_map).all():
-            raise ValueError("the map holds values that are not finite")
-        bins = _bins(score_map)
-        self._normal += np.bincount(bins[~mask], minlength=_N_BINS)
-        if not mask.any():
-            return
-        regions, n_regions = ndimage.label(mask, np.ones((3, 3)))
-        share = 1 / np.bincount(regions[mask])[1:]
-        self._defective += np.bincount(bins[mask], minlength=_N_BINS)
-        self._overlap += np.bincount(bins[mask], share[regions[mask] - 1], minlength=_N_BINS)
-        self._n_regions += n_regions
-
-    def auroc(self) -> float:
-        """InspectionMask under the ROC curve of all pixels; NaN unless there are normal and defective ones."""
-        from sklearn.metrics import roc_auc_score
-
-        if self._one_sided():
-            return math.nan
-        normal, defective = np.flatnonzero(self._normal), np.flatnonzero(self._defective)
-        answer = np.repeat([False, True], [len(normal), len(defective)])
-        weights = np.concatenate([self._normal[normal], self._defective[defective]])
-        return float(roc_auc_score(answer, np.concatenate([normal, defective]), sample_weight=weights))
-
-    def aupro(self, max_fpr: float = 0.3) -> float:
-        """InspectionMask under the curve of mean overlap with a region against false-positive rate, up to `max_fpr`.
-
-        Divided by `max_fpr`, so 1 is perfect; NaN unless there are normal and defective pixels.
-
-        Raises
-        ------
-        ValueError
-            If `max_fpr` is not above 0 and at most 1.
-        """
-        from sklearn.metrics import auc
-
-        if not 0 < max_fpr <= 1:
-            raise ValueError(f"max_fpr is {max_fpr}; it must be above 0 and at most 1")
-        if self._one_sided():
-            return math.nan
-        used = np.flatnonzero(self._normal + self._defective)[::-1]
-        rate = np.append(0, np.cumsum(self._normal[used]) / self._normal.sum())
-        overlap = np.append(0, np.cumsum(self._overlap[used]) / self._n_regions)
-        n_below = np.searchsorted(rate, max_fpr, "right")
-        border = slice(n_below - 1, n_below + 1)  # the two points that max_fpr lies between
-        end = np.interp(max_fpr, rate[border], overlap[border])
-        return float(auc(np.append(rate[:n_below], max_fpr), np.append(overlap[:n_below], end)) / max_fpr)
-
-    def _one_sided(self) -> bool:
-        return not (self._normal.any() and self._defective.any())
-
-
-def _bins(values: np.ndarray) -> np.ndarray:
-    """Bin (0 to _N_BINS - 1) of each value; the order of bins is that of values."""
-    bits = (np.asarray(values, np.float32) + np.float32(0)).view(np.uint32)  # + 0: -0.0 becomes 0.0
-    sign = np.uint32(1 << 31)
-    return np.where(bits & sign, ~bits, bits | sign) >> np.uint32(12)
-
-
-def proportion(k: int, n: int) -> tuple[float, float]:
-    """95 % interval of a rate of which `k` of `n` were seen (Clopper and Pearson); 0 to 1 for `n` = 0."""
     from scipy.stats import binomtest
 
     if n == 0:
@@ -117,131 +33,198 @@ def proportion(k: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+_Scored = tuple[LabeledImage, Inspection]
+
+
 def summary(
-    images: Sequence[KnownImage],
+    images: Sequence[LabeledImage],
     results: Sequence[Inspection],
-    pixels: PixelMeasures | None,
+    pixels: PixelMetrics | None,
     promised_rate: float,
     good_scores: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """All measures, in types that JSON knows; None where one is not defined.
-
-    Images that could not be scored count in `n_failed` alone. INVALID ones are neither found nor missed. "Found", F1, precision, recall and false alarms
-    are those at the limit the model was fitted with: NG counts, UNSURE does not.
+    """Compute all metrics of an evaluation.
 
     Parameters
     ----------
-    images : sequence of KnownImage
+    images : sequence of LabeledImage
     results : sequence of Inspection
-        One an image, in the same order.
-    pixels : PixelMeasures or None
-        Of these images, if they have masks.
+        One for each image, in the same order.
+    pixels : PixelMetrics or None
+        Pixel metrics of these images, if they have masks.
     promised_rate : float
-        Share of good images (0 to 1) that the model was promised to call NG at most.
+        The highest rate of false alarms that the limit of the model promises, 0 to 1.
     good_scores : sequence of float, optional
-        Scores of the training's held-out good images, in the unit of `Inspection.score`. With them, `shift`
-        holds the p-value of the good images of the test scoring no higher (Mann and Whitney, one-sided).
+        Scores of the good images that set the limits, in the unit of `Inspection.score`. With them the summary has a
+        field `shift`: the p-value of a one-sided Mann-Whitney test that good test images score higher.
+
+    Returns
+    -------
+    dict
+        JSON types only; None where a metric is not defined.
 
     Raises
     ------
     ValueError
-        If there are not as many results as images.
-    """
-    from scipy.stats import mannwhitneyu
-    from sklearn.metrics import average_precision_score, roc_auc_score
+        If the numbers of images and results differ.
 
+    Notes
+    -----
+    An image that was not inspected counts only in `n_failed` (status "error") or `n_invalid` (status "invalid"): an
+    INVALID defective image is neither found nor missed. "Found", precision, recall, F1 and false alarms apply to the
+    limit of the model: NG counts as a detection, UNSURE does not.
+    """
     if len(images) != len(results):
-        raise ValueError(f"{len(images)} images but {len(results)} results; give one an image")
-    scored = [(image, result) for image, result in zip(images, results) if math.isfinite(result.score)]
-    good = [(image, result) for image, result in scored if not image.defective]
-    defective = [(image, result) for image, result in scored if image.defective]
-    scores = [result.score for _, result in good + defective]
-    answers = [False] * len(good) + [True] * len(defective)
-    ranked = bool(good and defective)
-    n_found, n_false = _count(defective, "NG"), _count(good, "NG")
-    missed = sorted((pair for pair in defective if pair[1].verdict in ("OK", "UNSURE")), key=lambda pair: pair[1].score)
-    alarms = sorted((pair for pair in good if pair[1].verdict == "NG"), key=lambda pair: -pair[1].score)
-    by_kind = {}
-    for kind in sorted({image.kind for image in images if image.defective}):
-        of_kind = [pair for pair in defective if pair[0].kind == kind]
-        by_kind[kind] = {"found": _count(of_kind, "NG"), "of": len(of_kind), "unsure": _count(of_kind, "UNSURE")}
-    values: dict[str, Any] = {
+        raise ValueError(f"{len(images)} images but {len(results)} results; give one result for each image")
+    scored = [(image, result) for image, result in zip(images, results) if result.status == "ok"]
+    good = [pair for pair in scored if not pair[0].defective]
+    defective = [pair for pair in scored if pair[0].defective]
+    defects = sorted({image.label for image in images if image.defective})
+    values = {
         "n_good": len(good),
         "n_defective": len(defective),
-        "n_failed": len(images) - len(scored),
-        "n_invalid": sum(result.verdict == "INVALID" for result in results),
-        "image_auroc": float(roc_auc_score(answers, scores)) if ranked else None,
-        "average_precision": float(average_precision_score(answers, scores)) if ranked else None,
-        "f1": _ratio(2 * n_found, n_found + n_false + len(defective)),
-        "precision": _ratio(n_found, n_found + n_false),
-        "recall": _ratio(n_found, len(defective)),
-        "false_alarms": _rate(n_false, len(good)) | {"promised": promised_rate},
-        "found": _rate(n_found, len(defective)),
-        "unsure": {"good": _count(good, "UNSURE"), "defective": _count(defective, "UNSURE")},
-        "by_kind": by_kind,
-        "missed": [{"path": str(p.path), "kind": p.kind, "score": r.score} for p, r in missed],
-        "false_alarm_images": [{"path": str(p.path), "score": r.score} for p, r in alarms],
-        "pixel_auroc": None if pixels is None else _number(pixels.auroc()),
-        "aupro": None if pixels is None else _number(pixels.aupro()),
+        "n_failed": sum(result.status == "error" for result in results),
+        "n_invalid": sum(result.status == "invalid" for result in results),
+        **_ranking(good, defective),
+        **_detection(good, defective),
+        "by_defect": {name: _of_defect([p for p in defective if p[0].label == name]) for name in defects},
+        **_mistakes(good, defective),
+        "pixel_auroc": None if pixels is None else _defined(pixels.auroc()),
+        "aupro": None if pixels is None else _defined(pixels.aupro()),
     }
+    values["false_alarms"]["promised"] = promised_rate
     if good_scores is not None:
-        both = len(good) > 0 and len(good_scores) > 0
-        p_value = mannwhitneyu(scores[: len(good)], good_scores, alternative="greater").pvalue if both else math.nan
-        values["shift"] = {"p_value": _number(float(p_value))}
+        values["shift"] = {"p_value": _shift(good, good_scores)}
     return values
 
 
-def _count(scored: list[tuple[KnownImage, Inspection]], verdict: str) -> int:
+def _ranking(good: list[_Scored], defective: list[_Scored]) -> dict[str, Any]:
+    """Compute the metrics that do not depend on a limit."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if not (good and defective):
+        return {"image_auroc": None, "average_precision": None}
+    truth = [False] * len(good) + [True] * len(defective)
+    scores = [result.score for _, result in good + defective]
+    return {
+        "image_auroc": float(roc_auc_score(truth, scores)),
+        "average_precision": float(average_precision_score(truth, scores)),
+    }
+
+
+def _detection(good: list[_Scored], defective: list[_Scored]) -> dict[str, Any]:
+    """Compute the metrics at the limit of the model."""
+    n_found, n_false = _count(defective, "NG"), _count(good, "NG")
+    return {
+        "f1": _ratio(2 * n_found, n_found + n_false + len(defective)),
+        "precision": _ratio(n_found, n_found + n_false),
+        "recall": _ratio(n_found, len(defective)),
+        "false_alarms": _rate(n_false, len(good)),
+        "found": _rate(n_found, len(defective)),
+        "unsure": {"good": _count(good, "UNSURE"), "defective": _count(defective, "UNSURE")},
+    }
+
+
+def _of_defect(defective: list[_Scored]) -> dict[str, int]:
+    return {"found": _count(defective, "NG"), "of": len(defective), "unsure": _count(defective, "UNSURE")}
+
+
+def _mistakes(good: list[_Scored], defective: list[_Scored]) -> dict[str, Any]:
+    """List missed defects with the lowest score first, and false alarms with the highest score first."""
+    missed = sorted((p for p in defective if p[1].verdict in ("OK", "UNSURE")), key=lambda pair: pair[1].score)
+    alarms = sorted((p for p in good if p[1].verdict == "NG"), key=lambda pair: -pair[1].score)
+    return {
+        "missed": [{"path": str(i.path), "defect": i.label, "score": r.score} for i, r in missed],
+        "false_alarm_images": [{"path": str(i.path), "score": r.score} for i, r in alarms],
+    }
+
+
+def _shift(good: list[_Scored], good_scores: Sequence[float]) -> float | None:
+    from scipy.stats import mannwhitneyu
+
+    if not good or not len(good_scores):
+        return None
+    scores = [result.score for _, result in good]
+    return _defined(float(mannwhitneyu(scores, good_scores, alternative="greater").pvalue))
+
+
+def _count(scored: list[_Scored], verdict: str) -> int:
     return sum(result.verdict == verdict for _, result in scored)
 
 
 def _rate(k: int, n: int) -> dict[str, Any]:
-    return {"n": k, "of": n, "rate": _ratio(k, n), "interval": list(proportion(k, n))}
+    return {"n": k, "of": n, "rate": _ratio(k, n), "interval": list(binomial_interval(k, n))}
 
 
 def _ratio(k: int, n: int) -> float | None:
     return k / n if n else None
 
 
-def _number(value: float) -> float | None:
+def _defined(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def told(summary: dict[str, Any]) -> dict[str, str]:
-    """What `summary` gave, in lines to read, by name."""
+def summary_lines(summary: dict[str, Any]) -> dict[str, str]:
+    """Return a summary as lines of text, by name.
+
+    Parameters
+    ----------
+    summary : dict
+        From `summary`.
+
+    Returns
+    -------
+    dict of str to str
+    """
     found, alarms, unsure = summary["found"], summary["false_alarms"], summary["unsure"]
-    failed = f", {summary['n_failed']} could not be scored" if summary["n_failed"] else ""
-    failed += f", {summary['n_invalid']} invalid" if summary["n_invalid"] else ""
+    others = f", {summary['n_failed']} could not be scored" if summary["n_failed"] else ""
+    others += f", {summary['n_invalid']} invalid" if summary["n_invalid"] else ""
     average_precision = _shown(summary["average_precision"], 3)
     lines = {
-        "images": f"{summary['n_good']} good, {summary['n_defective']} defective{failed}",
+        "images": f"{summary['n_good']} good, {summary['n_defective']} defective{others}",
         "image AUROC": f"{_shown(summary['image_auroc'], 3)}   average precision {average_precision}",
     }
     if summary["pixel_auroc"] is not None:
         lines["pixel AUROC"] = f"{summary['pixel_auroc']:.3f}   AUPRO {summary['aupro']:.3f}"
     lines["at the limit"] = f"F1 {_shown(summary['f1'], 2)}, found {_rate_shown(found, 0)}"
-    lines["false alarms"] = f"{_rate_shown(alarms, 1)}, promised at most {100 * alarms['promised']:.1f} %"
+    lines["false alarms"] = f"{_rate_shown(alarms, 1)}, {_promise(alarms['promised'])}"
     if unsure["good"] or unsure["defective"]:
         lines["unsure"] = f"{unsure['good']} good, {unsure['defective']} defective"
-    for kind, counts in summary["by_kind"].items():
+    for defect, counts in summary["by_defect"].items():
         also = f", {counts['unsure']} unsure" if counts["unsure"] else ""
-        lines[f"  {kind}"] = f"{counts['found']} of {counts['of']} found{also}"
+        lines[f"  {defect}"] = f"{counts['found']} of {counts['of']} found{also}"
     return lines
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:
-    """What does not hold on these images, and why that may be."""
+    """Return warnings: a rate that does not hold on these test images, or shifted scores.
+
+    Parameters
+    ----------
+    summary : dict
+        From `summary`.
+
+    Returns
+    -------
+    list of str
+        One or two sentences each; empty if nothing is wrong.
+    """
     alarms, p_value = summary["false_alarms"], summary.get("shift", {}).get("p_value")
     found = []
     if alarms["interval"][0] > alarms["promised"]:
-        promised = f"{100 * alarms['promised']:.1f} %"
+        promised = f"{100 * alarms['promised']:.1f}%"
         found.append(f"The promise of at most {promised} false alarms does not hold on these images.")
-    if p_value is not None and p_value < CERTAIN_SHIFT:
+    if p_value is not None and p_value < SHIFT_P_VALUE:
         found.append(
-            "Good images of the test score higher than those that the limits are of: camera, light or product differ,"
-            " so nothing is promised of them. `cfa-lite calibrate` sets limits on new good images."
+            "Good test images score higher than the good images that set the limits. The camera, the light or the"
+            " product has changed, so the promised rate does not apply. `cfa-lite calibrate` sets new limits from new"
+            " good images."
         )
     return found
+
+
+def _promise(rate: float) -> str:
+    return f"promised at most {100 * rate:.1f}%" if rate < 1 else "no guarantee: too few calibration images"
 
 
 def _shown(value: float | None, decimals: int) -> str:
@@ -249,9 +232,9 @@ def _shown(value: float | None, decimals: int) -> str:
 
 
 def _rate_shown(rate: dict[str, Any], decimals: int) -> str:
-    """ "3 of 16 (19 %, 95 % interval 4 to 46 %)"; of nothing, the counts alone."""
+    """Return text such as "3 of 16 (19%, 95% interval 4 to 46%)", or only the counts if there is no rate."""
     counts = f"{rate['n']} of {rate['of']}"
     if rate["rate"] is None:
         return counts
     share, low, high = (f"{100 * value:.{decimals}f}" for value in (rate["rate"], *rate["interval"]))
-    return f"{counts} ({share} %, 95 % interval {low} to {high} %)"
+    return f"{counts} ({share}%, 95% interval {low} to {high}%)"

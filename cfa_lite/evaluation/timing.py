@@ -1,4 +1,4 @@
-"""How long an image takes on this computer, by a fitted model and by each preset."""
+"""Time per image on this computer, by a fitted model and by each preset."""
 
 from __future__ import annotations
 
@@ -14,37 +14,39 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import presets
+from .. import parameters
+from ..base.detector import Detector
 from ..errors import CfaLiteError
 from ..estimator import CFA
-from ..features.backbone import Backbone, find_spec
-from ..fitted import Level
-from ..inference import scorer
-from ..presets import PRESETS
-from ..report import outputs
+from ..features import feature_maps
+from ..features.backbone import Backbone
+from ..features.feature_maps import LevelKey
+from ..features.manifest import find_spec
+from ..inference.levels import Level
+from ..parameters import PRESETS
 
 N_IMAGES = 16
 MIN_ROUNDS, MAX_ROUNDS = 5, 40
-MAX_SECONDS = 30.0  # after the fewest rounds
+MAX_SECONDS = 30.0  # no further round starts after this, once MIN_ROUNDS are done
 STARTS = 3
-_AT_ONCE = 4  # images a thread, of a folder
-_FAR = 1e9  # a limit that no image exceeds
+_AT_ONCE = 4  # images per thread when several are inspected at once
+_UNREACHABLE = 1e9  # a limit that no image exceeds
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds an image, from its file to its verdict.
+    """Milliseconds per image, from its file to its verdict.
 
     Attributes
     ----------
     preset : str
     fitted : bool
-        Whether this is the model itself; otherwise one of like shape that holds random numbers.
+        Whether the model itself was timed, or one of the same shape that holds random numbers.
     n_threads : int
     at_once : bool
-        Whether several images of a folder were worked at once, each on one thread.
+        Whether several images were inspected at once, each on one thread.
     median, slow : float
-        `slow` is what 95 of 100 images take at most; of a folder, 95 of 100 rounds.
+        Median and 95th percentile over the images; over the rounds if several images were inspected at once.
     """
 
     preset: str
@@ -55,112 +57,120 @@ class Timing:
     slow: float
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
+        """Return all fields, JSON types only."""
         return asdict(self)
 
 
-def compared(model: CFA, images: Sequence[Path], n_threads: Sequence[int]) -> list[Timing]:
-    """Time the model and the other presets, in turn, so that what slows the computer slows all of them.
+def compared(model: Detector, images: Sequence[Path], n_threads: Sequence[int]) -> list[Timing]:
+    """Time the model and the other presets in turn, so that a slow phase of the computer affects all of them.
 
-    A recipe whose size is published has no presets.
+    `PublishedCFA` has no presets; it is timed alone, under the preset name "published".
     """
-    speeds = [speed for speed in PRESETS if speed == model.speed or model.recipe != "paper"]
-    models = {speed: model if speed == model.speed else stand_in(model, speed) for speed in speeds}
-    ways = [(speed, n, False) for speed in models for n in n_threads]
-    ways += [(speed, n, True) for speed in models for n in n_threads if n > 1]
+    models: dict[str, Detector] = {"published": model}
+    if isinstance(model, CFA):
+        models = {preset: model if preset == model.preset else stand_in(model, preset) for preset in PRESETS}
+    ways = [(preset, n, False) for preset in models for n in n_threads]
+    ways += [(preset, n, True) for preset in models for n in n_threads if n > 1]
     taken: dict[tuple[str, int, bool], list[float]] = {way: [] for way in ways}
-    start = time.perf_counter()
-    before = model.threads
+    start, before = time.perf_counter(), model.threads
     try:
         for done in range(MAX_ROUNDS + 1):
-            for speed, n, at_once in ways:
-                one = models[speed]
+            for preset, n, at_once in ways:
+                one = models[preset]
                 one.threads = n
                 some = [images[(done + i) % len(images)] for i in range(_AT_ONCE * n if at_once else 1)]
                 began = time.perf_counter()
                 for _ in one.inspect_many(some) if at_once else [one.inspect(some[0])]:
                     pass
                 if done:  # the first round fills caches
-                    taken[speed, n, at_once].append((time.perf_counter() - began) * 1000 / len(some))
+                    taken[preset, n, at_once].append((time.perf_counter() - began) * 1000 / len(some))
             if done >= MIN_ROUNDS and time.perf_counter() - start > MAX_SECONDS:
                 break
     finally:
         model.threads = before
     return [
-        Timing(speed, speed == model.speed, n, at_once, float(np.median(ms)), float(np.quantile(ms, 0.95)))
-        for (speed, n, at_once), ms in taken.items()
+        Timing(preset, models[preset] is model, n, at_once, float(np.median(ms)), float(np.quantile(ms, 0.95)))
+        for (preset, n, at_once), ms in taken.items()
     ]
 
 
-def stand_in(model: CFA, speed: str) -> CFA:
-    """A model that takes as long as one fitted with preset `speed` would; its levels hold random numbers.
+def stand_in(model: CFA, preset: str) -> CFA:
+    """Return a model that takes as long as one that was fitted with `preset`; its levels hold random numbers.
 
-    What was given by hand at the fit stands. No image is NG by it, so its regions take no time.
+    Parameters that were given explicitly at the fit are kept. No image is NG, so regions take no time.
     """
-    used, own, wanted = presets.resolved(model.get_params()), asdict(PRESETS[model.speed]), asdict(PRESETS[speed])
+    used, own, wanted = (
+        parameters.resolved(model._table_params()),
+        asdict(PRESETS[model.preset]),
+        asdict(PRESETS[preset]),
+    )
     changed = {name: value for name, value in wanted.items() if used[name] == own[name]}
-    other = CFA(**(model.get_params() | {"speed": speed} | changed))
-    settings = presets.resolved(other.get_params())
-    network = Backbone(find_spec(settings["backbone"]))
+    other = CFA(**(model._table_params() | {"preset": preset} | changed))
+    settings = parameters.resolved(other._table_params())
+    backbone = Backbone(find_spec(settings["backbone"]))
+    keys = feature_maps.level_keys(len(backbone.spec.outputs))
     rng = np.random.default_rng(0)
-    keys = scorer.level_keys(len(network.spec.outputs))
-    levels = []
-    for key in keys:
-        c = network.spec.outputs[key.output][1]
-        weight = rng.standard_normal((c, c), np.float32) / np.float32(c**0.5)
-        centers = rng.standard_normal((settings["n_centers"], c), np.float32)
-        levels.append(Level(key, np.zeros(c, np.float32), weight, centers, 1.0, 2 / len(keys) if key.pooled else 0.0))
-    learnt = model._learnt()
-    fixed = "size" not in changed or model.smallest_defect is not None
+    levels = tuple(_random_level(key, backbone, settings["n_centers"], 2 / len(keys), rng) for key in keys)
+    product = model.fitted_
+    keeps_size = "size" not in changed or model.smallest_defect is not None
+    scale = product.scorer.scale * (1 if keeps_size else settings["size"] / used["size"])
     other._adopt(
         replace(
-            learnt,
-            levels=levels,
-            limits=replace(learnt.limits, threshold=_FAR, unsure_threshold=_FAR),
-            scale=learnt.scale * (1 if fixed else settings["size"] / used["size"]),
-        )
+            product,
+            scorer=replace(product.scorer, levels=levels, scale=scale),  # type: ignore[type-var]
+            limits=replace(product.limits, threshold=_UNREACHABLE, unsure_threshold=_UNREACHABLE),
+        ),
+        backbone,
     )
-    other._open_backbone = network
     return other
 
 
-def draw(model: CFA, folder: Path) -> list[Path]:
-    """PNG files of the size that the model's good images have; what they show does not matter."""
-    made = model.training_
-    h, w = (sum(sides) // 2 for sides in zip(made["smallest_px"], made["largest_px"]))
+def _random_level(
+    key: LevelKey, backbone: Backbone, n_centers: int, score_weight: float, rng: np.random.Generator
+) -> Level:
+    c = backbone.spec.outputs[key.output].channels
+    weight = rng.standard_normal((c, c), np.float32) / np.float32(c**0.5)
+    centers = rng.standard_normal((n_centers, c), np.float32)
+    return Level(key, np.zeros(c, np.float32), weight, centers, 1.0, score_weight if key.pooled else 0.0)
+
+
+def draw(model: Detector, folder: Path) -> list[Path]:
+    """Write PNG files of the size of the model's good images. Their content does not matter."""
+    good = model.fitted_.statistics
+    h, w = (sum(sides) // 2 for sides in zip(good.smallest_px, good.largest_px))
     rng = np.random.default_rng(0)
-    channels = () if made["looks"]["all_grey"] else (3,)
+    channels = () if good.all_gray else (3,)
     slope = np.linspace(60, 180, w).reshape(1, w, *(1 for _ in channels))
     paths = []
     for i in range(N_IMAGES):
         paths.append(folder / f"{i}.png")
-        outputs.write_image(
-            Image.fromarray((slope + rng.normal(0, 8, (h, w, *channels))).clip(0, 255).astype(np.uint8)), paths[-1]
-        )
+        values = (slope + rng.normal(0, 8, (h, w, *channels))).clip(0, 255).astype(np.uint8)
+        Image.fromarray(values).save(paths[-1])
     return paths
 
 
 def cold_start(part: Path, image: Path, backbone: Path | None) -> float:
-    """Seconds of a whole ``cfa-lite score`` of one image, with everything compiled: median of some.
+    """Return the seconds of a whole ``cfa-lite score`` of one image, with everything compiled: the median of a few.
 
     Raises
     ------
     CfaLiteError
-        If it fails.
+        If the command fails.
     """
     moved = [] if backbone is None else ["--backbone", os.fspath(backbone)]
     command = [sys.executable, "-m", "cfa_lite", "score", os.fspath(part), os.fspath(image), *moved]
     taken = []
     for _ in range(STARTS + 1):
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         taken.append(time.perf_counter() - start)
         if done.returncode:
-            raise CfaLiteError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+            raise CfaLiteError(f"{' '.join(command)} failed with exit code {done.returncode}: {done.stderr.strip()}")
     return float(np.median(taken[1:]))
 
 
 def within(timings: Sequence[Timing], budget_ms: float) -> Timing | None:
-    """The one to take: within the budget for 95 of 100 images, on the fewest threads, of these the most accurate."""
+    """Select a timing within the budget for 95% of the images: the fewest threads, then the most accurate preset."""
+    order = list(PRESETS)
     fitting = [t for t in timings if not t.at_once and t.slow <= budget_ms]
-    return min(fitting, key=lambda t: (t.n_threads, list(PRESETS).index(t.preset)), default=None)
+    return min(fitting, key=lambda t: (t.n_threads, order.index(t.preset) if t.preset in order else 0), default=None)

@@ -1,0 +1,1 @@
+"""Outputs of a run: tables, maps, masks, overlays and the report page."""

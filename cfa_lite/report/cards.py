@@ -1,116 +1,126 @@
-"""One image on the report page: itself, its map, and what was found; and the small words that the page shares."""
+"""Cards of the report page: an image, its heat map and its regions."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-import math
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from ..errors import ImageError
-from ..evaluation.ground_truth import GOOD
-from ..features.images import ImageLike
 from ..results import Inspection, Region
-from . import overlay
+from .markup import escaped, filter_tags, mistake_of, number
+from .overlay import RenderedImage
 
-MAX_REGIONS = 5  # that a card lists
+MAX_REGIONS = 5  # listed on one card
 _LONG_SIDE_PX = 320
-_IMAGE_BYTES = 16_384  # a full page of woven cloth has 14 MB; fine texture gets a lower quality for it
+_QUALITIES = (80, 65, 50, 35)  # of JPEG; fine texture gets a lower one, so that a full page has about 14 MB
+_IMAGE_BYTES = 16_384
 
 
 @dataclass(frozen=True)
 class Card:
-    """An image to be shown: `images` are data addresses of the image and of its map over it."""
+    """An image that the page shows.
+
+    Attributes
+    ----------
+    place : int
+        Position of the image in the batch.
+    result : Inspection
+        Without its map.
+    label : str
+        Ground truth: "good", the name of the defect, or "" if unknown.
+    images : tuple of str
+        The image and its heat map as data URLs. Only the image if it was not scored; empty if it cannot be read.
+    size_px : (int, int)
+        Width and height of the images.
+    problem : str
+        Why there is no image.
+    """
 
     place: int
     result: Inspection
-    kind: str
-    pictures: tuple[str, ...]
-    size_px: tuple[int, int]  # width, height
-    problem: str
+    label: str
+    images: tuple[str, ...]
+    size_px: tuple[int, int]
+    problem: str = ""
 
 
-def mistake_of(verdict: str, kind: str) -> str:
-    """The name of the mistake if there is one: a defect that is not NG, or a good image that is."""
-    if kind and kind != GOOD and verdict in ("OK", "UNSURE"):
-        return "missed"
-    return "false-alarm" if kind == GOOD and verdict == "NG" else ""
+def draw_card(place: int, rendered: RenderedImage, label: str) -> Card:
+    """Make a card. An image that cannot be read gets one that says why.
+
+    Parameters
+    ----------
+    place : int
+    rendered : RenderedImage
+    label : str
+
+    Returns
+    -------
+    Card
+    """
+    result = replace(rendered.result, map=None)
+    try:
+        image, heat_map = rendered.panels(1, _LONG_SIDE_PX)
+    except ImageError as error:
+        return Card(place, result, label, (), (1, 1), str(error))
+    shown = [image] if heat_map is None else [image, heat_map]
+    return Card(place, result, label, tuple(map(_data_url, shown)), image.size)
 
 
-def card_markup(card: Card) -> str:
-    """An image beside its map, with what was found."""
+def _data_url(image: Image.Image) -> str:
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        if file.tell() <= _IMAGE_BYTES:
+            break
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def card_html(card: Card) -> str:
+    """Return the HTML of a card."""
     result, (w, h) = card.result, card.size_px
-    mistake = mistake_of(result.verdict, card.kind).replace("-", " ").upper()
+    mistake = mistake_of(result.verdict, card.label).replace("-", " ").upper()
     name = escaped(result.path)
-    alts = (f"Image {name}", f"Score map over {name}")
+    alts = (f"Image {name}", f"Anomaly map of {name}")
     shape = " wide" if w > 1.6 * h else " tall" if h > 1.6 * w else ""
     images = "".join(
-        f'<img src="{source}" width={w} height={h} loading=lazy alt="{alt}">'
-        for source, alt in zip(card.pictures, alts)
+        f'<img src="{url}" width={w} height={h} loading=lazy alt="{alt}">' for url, alt in zip(card.images, alts)
     )
-    lines = [_region(region) for region in result.regions[:MAX_REGIONS]]
-    if len(result.regions) > MAX_REGIONS:
-        lines.append(f"<li>and {len(result.regions) - MAX_REGIONS} more")
-    n = len(result.regions)
     return (
-        f"<article class='card {result.verdict}' {known_as(result.verdict, card.kind)}><header>"
-        f"<span class='tag {result.verdict}'>{result.verdict}</span><b>score {number(result.score, 2)}</b>"
-        f"<span class=soft>percentile {number(result.percentile, 1)}</span>"
-        + (f"<span>really: <bdi>{escaped(card.kind)}</bdi></span>" if card.kind else "")
+        f"<article class='card {result.verdict}' {filter_tags(result.verdict, card.label)}><header>"
+        f"<span class='tag {result.verdict}'>{result.verdict}</span>{_scores(result)}"
+        + (f"<span>ground truth: <bdi>{escaped(card.label)}</bdi></span>" if card.label else "")
         + (f"<span class=note>{mistake}</span>" if mistake else "")
         + f"</header><div class=name><bdi>{name}</bdi></div>"
         + (f"<div class='pair{shape}'>{images}</div>" if images else f"<p>No image: {escaped(card.problem)}</p>")
         + (f"<p class=note>{escaped(result.message)}</p>" if result.message else "")
-        + (f"<p>{n} region{'s' * (n > 1)} above the limit</p><ul>{''.join(lines)}</ul>" if lines else "")
+        + _regions(result.regions)
         + "</article>\n"
     )
 
 
+def _scores(result: Inspection) -> str:
+    score, percentile = number(result.score, 2), number(result.percentile, 1)
+    if not score:
+        return "<b>no score</b>"
+    return f"<b>score {score}</b>" + (f"<span class=soft>percentile {percentile}</span>" if percentile else "")
+
+
+def _regions(regions: tuple[Region, ...]) -> str:
+    if not regions:
+        return ""
+    n = len(regions)
+    lines = [_region(region) for region in regions[:MAX_REGIONS]]
+    if n > MAX_REGIONS:
+        lines.append(f"<li>and {n - MAX_REGIONS} more")
+    return f"<p>{n} region{'s' * (n > 1)} above the limit</p><ul>{''.join(lines)}</ul>"
+
+
 def _region(region: Region) -> str:
     left, top, w, h = region.box_px
-    square = "" if region.area_mm2 is None else f" = {region.area_mm2:.3g} mm²"
-    return f"<li>{w} × {h} px at x {left}, y {top}; area {region.area_px:.0f} px{square}; peak {region.peak:.2f}"
-
-
-def known_as(verdict: str, kind: str) -> str:
-    """What the filter knows of an image."""
-    mistake = mistake_of(verdict, kind)
-    return f"data-is='{verdict} {mistake}'" if mistake else f"data-is={verdict}"
-
-
-def share(n: int, total: int) -> str:
-    return f"{100 * n / total:.1f}&nbsp;%" if total else "-"
-
-
-def number(value: float, digits: int) -> str:
-    return "" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def escaped(text: str) -> str:
-    """Escaped, for between tags and in quotes; file names may hold bytes that are no text."""
-    return html.escape(text.encode("utf-8", "replace").decode())
-
-
-def draw_card(place: int, image: ImageLike, result: Inspection, kind: str) -> Card:
-    kept = replace(result, map=None)
-    try:
-        picture = overlay.as_rgb(image, result)
-    except ImageError as error:
-        return Card(place, kept, kind, (), (1, 1), str(error))
-    factor = min(1.0, _LONG_SIDE_PX / max(picture.size))
-    w, h = (max(1, round(side * factor)) for side in picture.size)
-    picture = picture.resize((w, h), Image.Resampling.BILINEAR)
-    pictures = [picture] if result.map is None else [picture, overlay.heat(picture, result)]
-    return Card(place, kept, kind, tuple(map(_data_address, pictures)), (w, h), "")
-
-
-def _data_address(picture: Image.Image) -> str:
-    for quality in (80, 65, 50, 35):
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=quality)
-        if file.tell() <= _IMAGE_BYTES:
-            break
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    area_mm2 = "" if region.area_mm2 is None else f" = {region.area_mm2:.3g} mm²"
+    return (
+        f"<li>{w} &times; {h} px at x {left}, y {top}; area {region.area_px:.0f} px{area_mm2}; peak {region.peak:.2f}"
+    )

@@ -1,9 +1,10 @@
-"""What a scoring run leaves on disk besides its rows: one map, mask or overlay an image, and text files."""
+"""Files of a run other than its table: maps, masks, overlays and text."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,32 +17,72 @@ from ..features.images import ImageFile
 from ..results import Inspection
 
 
-def make_folder(path: str | os.PathLike) -> Path:
-    """Make a folder for maps or overlays and see that it can be written to.
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder for output files and check that files can be written to it.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     OutputError
-        If it cannot.
+        If the folder cannot be made or written to.
     """
-    with writing(path):
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with atomic.whole_file(Path(path, ".cfa-lite-check")):
+    folder = Path(path)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".cfa-lite-check"
+        with atomic.whole_file(probe):
             pass
-        Path(path, ".cfa-lite-check").unlink()
-    return Path(path)
+        probe.unlink()
+    return folder
+
+
+def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Check that no output file is an input of the run, or is written twice.
+
+    Parameters
+    ----------
+    targets : iterable of Path
+        Files that the run will write.
+    inputs : iterable of Path
+        Files that the run reads, such as images and the model.
+
+    Raises
+    ------
+    OutputError
+        If a file is in both, or twice among `targets`.
+    """
+    read = {path.resolve(): path for path in inputs}
+    written: dict[Path, Path] = {}
+    for target in targets:
+        place = target.resolve()
+        if place in read:
+            raise OutputError(f"{target} would overwrite {read[place]}, which this run reads. Choose another file.")
+        if written.setdefault(place, target) is not target:
+            raise OutputError(f"{target} is given for two outputs. Choose different files.")
 
 
 def write_image(image: Image.Image, path: Path, below: Path | None = None) -> None:
-    """Write a PNG or TIFF, by the ending of `path`, whole or not at all.
+    """Write a PNG or TIFF file, as the extension of `path` says.
 
-    Folders are made as needed; if `below` is given, only those in it. Were one that was deleted while a run goes on
-    made again, images whose rows are there would be missing without a word.
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    path : Path
+    below : Path, optional
+        Folder that must exist; only folders inside it are made. By default all missing folders are made. A folder that
+        is deleted during a run must not be made again: the files of earlier rows would be missing without a message.
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written. No incomplete file is left behind.
     """
     with writing(path):
         if below is None:
@@ -55,40 +96,52 @@ def write_image(image: Image.Image, path: Path, below: Path | None = None) -> No
             image.save(file, "PNG" if path.suffix == ".png" else "TIFF")
 
 
-def write_text(text: str, path: str | os.PathLike) -> None:
-    """Write a text file, whole or not at all.
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write a UTF-8 text file.
+
+    Parameters
+    ----------
+    text : str
+    path : path
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written. No incomplete file is left behind.
     """
     with writing(path), atomic.whole_file(path) as file:
         file.write(text.encode())
 
 
 def write_map(result: Inspection, path: Path, below: Path | None = None) -> None:
-    """Write an image's map at the image's own size: 32-bit float TIFF, 1.0 is the limit."""
+    """Write the anomaly map at the size of the image: 32-bit float TIFF, 1.0 is the limit. See `write_image`."""
     write_image(Image.fromarray(result.full_map()), path, below)
 
 
 def write_mask(result: Inspection, path: Path, below: Path | None = None) -> None:
-    """Write where an image's regions are, at the image's own size: 8-bit PNG, 255 inside and 0 outside."""
+    """Write the mask of all regions at the size of the image: 8-bit PNG, 255 inside, 0 outside. See `write_image`."""
     h, w = result.image_size_px
     write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path, below)
 
 
-def output_names(pictures: Sequence[ImageFile]) -> list[Path]:
-    """Where each image's outputs go, relative and without ending.
+def output_names(files: Sequence[ImageFile]) -> list[Path]:
+    """Return a unique name for the output files of each image.
 
-    The same folders as in the input and the image's name without its ending. Where two images
-    would meet (also where upper and lower case are one), all of them keep their endings; those that
-    still meet get the name of the folder they were found in before them, and then a number.
+    Parameters
+    ----------
+    files : sequence of ImageFile
+
+    Returns
+    -------
+    list of Path
+        Relative paths without extension, in the order of `files`. A name has the folders of the input and the name of
+        the image without its extension. Images whose names would be equal, ignoring case, keep their extensions. If
+        names are still equal, the name of the input folder is put in front, and then a number is added.
     """
-    names = [picture.relative.with_suffix("") for picture in pictures]
-    with_ending = [picture.relative for picture in pictures]
-    below_input = [Path(_input_name(p), name) for p, name in zip(pictures, names)]
-    for others in (with_ending, below_input):
+    names = [file.relative.with_suffix("") for file in files]
+    with_extension = [file.relative for file in files]
+    in_input_folder = [Path(_input_folder(file), name) for file, name in zip(files, names)]
+    for others in (with_extension, in_input_folder):
         shared = _shared(names)
         names = [other if _key(name) in shared else name for name, other in zip(names, others)]
     taken: set[str] = set()
@@ -101,10 +154,10 @@ def output_names(pictures: Sequence[ImageFile]) -> list[Path]:
     return names
 
 
-def _input_name(picture: ImageFile) -> str:
-    """Name of the folder that was given, or that the file given lies in."""
-    path = picture.path if picture.path.is_absolute() else picture.path.absolute()
-    return path.parents[len(picture.relative.parts) - 1].name
+def _input_folder(file: ImageFile) -> str:
+    """Return the name of the folder that the user gave, or that contains the file that the user gave."""
+    path = file.path if file.path.is_absolute() else file.path.absolute()
+    return path.parents[len(file.relative.parts) - 1].name
 
 
 def _key(name: Path) -> str:
@@ -112,15 +165,15 @@ def _key(name: Path) -> str:
 
 
 def _shared(names: list[Path]) -> set[str]:
-    seen: set[str] = set()
-    return {key for key in map(_key, names) if key in seen or seen.add(key)}  # type: ignore[func-returns-value]
+    counts = Counter(map(_key, names))
+    return {key for key, n in counts.items() if n > 1}
 
 
 @contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
-    """A block that writes `path`; what the system says of it becomes OutputError."""
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError in a block that writes `path` into an OutputError."""
     try:
         yield
     except OSError as error:
-        message = f"{path} cannot be written ({error.strerror or error}). Choose another place, or free it."
+        message = f"{path} cannot be written ({error.strerror or error}). Check the folder and the free space."
         raise OutputError(message) from error

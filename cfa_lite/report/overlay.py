@@ -1,6 +1,9 @@
-"""Images for people: the image beside itself with its score map over it, a scale and the score."""
+"""Overlays: an image beside its heat map, with the verdict, the score and a color scale."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -8,83 +11,143 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from ..features.images import ImageLike, read
 from ..results import Inspection
 
-SCALE_TOP = 2.0  # of every overlay of every image: 1.0 is the limit, more than 2.0 looks like 2.0
-_FAINT_FROM = 0.5  # below, the image is left as it is
-_LONG_SIDE_PX = 320, 900  # panels are brought between these
+SCALE_TOP = 2.0  # the same for all images, in units of the limit; higher values get the same color
+_TRANSPARENT_BELOW = 0.5
+_LONG_SIDE_PX = 320, 900  # shortest and longest
 _MARGIN, _HEADER, _BAR = 12, 44, 74
 
-# Dark violet over red to pale yellow: lightness rises all the way, so it reads the same with any colour vision.
+# From dark violet through red to pale yellow. The lightness rises all the way, so any color vision can read it.
 _STOPS = np.array(
     [(20, 11, 53), (101, 21, 110), (190, 55, 82), (246, 124, 21), (252, 225, 100), (252, 255, 190)], np.float64
 )
 _INK, _PAPER = (30, 30, 34), (250, 250, 248)
-TAG = {
-    "OK": (0, 96, 160),
-    "UNSURE": (150, 110, 0),
-    "NG": (196, 70, 0),
-    "INVALID": (122, 92, 138),
-}  # they differ with any colour vision
+# Any color vision can tell these apart.
+_TAGS = {"OK": (0, 96, 160), "UNSURE": (150, 110, 0), "NG": (196, 70, 0), "INVALID": (122, 92, 138)}
 
 
-def colour(values: np.ndarray) -> np.ndarray:
-    """Colours of values 0 to `SCALE_TOP`: (h, w) -> (h, w, 3) uint8."""
-    place = np.clip(values / SCALE_TOP, 0, 1) * (len(_STOPS) - 1)
-    low = np.minimum(place.astype(np.int64), len(_STOPS) - 2)
-    part = (place - low)[..., None]
-    return np.round(_STOPS[low] * (1 - part) + _STOPS[low + 1] * part).astype(np.uint8)
-
-
-def overlay(image: ImageLike, result: Inspection) -> Image.Image:
-    """The image, and beside or below it the image in grey with the map over it and the limit's outline.
+def colorize(values: np.ndarray) -> np.ndarray:
+    """Return the colors of anomaly map values.
 
     Parameters
     ----------
-    image : path, PIL image or ndarray
-        The image that `result` is of.
+    values : ndarray of shape (h, w)
+        1 is the limit. Values outside 0 to `SCALE_TOP` get the color of the nearest value inside.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+        Red, green, blue.
+    """
+    place = np.clip(values / SCALE_TOP, 0, 1) * (len(_STOPS) - 1)
+    low = np.minimum(place.astype(np.int64), len(_STOPS) - 2)
+    part = (place - low)[..., None]
+    colors: np.ndarray = np.round(_STOPS[low] * (1 - part) + _STOPS[low + 1] * part).astype(np.uint8)
+    return colors
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedImage:
+    """An inspected image as a person sees it, for the overlay and the report page.
+
+    The image is read at first use and once only.
+
+    Parameters
+    ----------
+    image : path, PIL.Image.Image or ndarray
+        The image that `result` belongs to.
     result : Inspection
-        With a map.
+    """
+
+    image: ImageLike
+    result: Inspection
+
+    @cached_property
+    def rgb(self) -> Image.Image:
+        """The image as 8-bit RGB, at its own size.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read.
+        """
+        bands = read(self.image, self.result.path, self.result.value_range).bands
+        return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
+
+    def panels(self, shortest_px: int, longest_px: int) -> tuple[Image.Image, Image.Image | None]:
+        """Return the image and its heat map, resized so that the longer side is between two lengths.
+
+        Parameters
+        ----------
+        shortest_px, longest_px : int
+            Limits of the longer side, in pixels.
+
+        Returns
+        -------
+        image : PIL.Image.Image
+            RGB.
+        heat_map : PIL.Image.Image or None
+            RGB, of the same size: the image in gray with the anomaly map over it and an outline around each region.
+            None if the result has no map.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read.
+        """
+        side = max(self.rgb.size)
+        factor = min(max(shortest_px / side, 1.0), longest_px / side)
+        w, h = (max(1, round(side * factor)) for side in self.rgb.size)
+        image = self.rgb.resize((w, h), Image.Resampling.BILINEAR)
+        return image, None if self.result.map is None else _heat_map(image, self.result)
+
+
+def draw_overlay(rendered: RenderedImage) -> Image.Image:
+    """Draw an image beside or above its heat map, with the verdict, the score and a color scale.
+
+    Parameters
+    ----------
+    rendered : RenderedImage
+        Its result must have a map.
 
     Returns
     -------
     PIL.Image.Image
-        RGB. The colours mean the same for every image: see the scale at its right.
-    """
-    picture = as_rgb(image, result)
-    low, high = _LONG_SIDE_PX
-    factor = min(max(low / max(picture.size), 1.0), high / max(picture.size))
-    w, h = (max(1, round(side * factor)) for side in picture.size)
-    picture = picture.resize((w, h), Image.Resampling.BILINEAR)
-    heated = heat(picture, result)
+        RGB. A color means the same value in every overlay.
 
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
+    ValueError
+        If the result has no map.
+    """
+    result = rendered.result
+    image, heat_map = rendered.panels(*_LONG_SIDE_PX)
+    if heat_map is None:
+        raise ValueError(f"{result.path} has no map: {result.message}")
+    w, h = image.size
     stacked = w > 1.6 * h
     panels = (w, 2 * h + _MARGIN) if stacked else (2 * w + _MARGIN, h)
-    body = max(panels[1], 140)  # a scale shorter than that cannot be read
+    body = max(panels[1], 140)  # so that the scale is readable
     width = max(panels[0] + 2 * _MARGIN + _BAR, 420)
     canvas = Image.new("RGB", (width, body + _HEADER + _MARGIN), _PAPER)
-    canvas.paste(picture, (_MARGIN, _HEADER))
-    canvas.paste(heated, (_MARGIN, _HEADER + h + _MARGIN) if stacked else (2 * _MARGIN + w, _HEADER))
+    canvas.paste(image, (_MARGIN, _HEADER))
+    canvas.paste(heat_map, (_MARGIN, _HEADER + h + _MARGIN) if stacked else (2 * _MARGIN + w, _HEADER))
     _draw_header(canvas, result)
     _draw_scale(canvas, panels[0] + 2 * _MARGIN, _HEADER, body)
     return canvas
 
 
-def as_rgb(image: ImageLike, result: Inspection) -> Image.Image:
-    """The image that `result` is of as 8-bit RGB, to be looked at."""
-    bands = read(image, result.path, result.value_range)
-    return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
-
-
-def heat(picture: Image.Image, result: Inspection) -> Image.Image:
-    """An RGB image, of any size, in grey with the map of `result` over it and an outline around each region."""
-    values = result.map_at(*picture.size)
-    grey = np.asarray(picture.convert("L").convert("RGB"), np.float32)
-    weight = np.clip((values - _FAINT_FROM) / (1 - _FAINT_FROM), 0, 1)[..., None] * 0.7
-    blended = Image.fromarray((grey * (1 - weight) + colour(values) * weight).astype(np.uint8))
-    above = Image.fromarray(np.where(result.mask_at(*picture.size), np.uint8(255), np.uint8(0)))
+def _heat_map(image: Image.Image, result: Inspection) -> Image.Image:
+    values = result.map_at(*image.size)
+    gray = np.asarray(image.convert("L").convert("RGB"), np.float32)
+    weight = np.clip((values - _TRANSPARENT_BELOW) / (1 - _TRANSPARENT_BELOW), 0, 1)[..., None] * 0.7
+    blended = Image.fromarray((gray * (1 - weight) + colorize(values) * weight).astype(np.uint8))
+    above = Image.fromarray(np.where(result.mask_at(*image.size), np.uint8(255), np.uint8(0)))
     near, far = above.filter(ImageFilter.MaxFilter(3)), above.filter(ImageFilter.MaxFilter(5))
     inner = Image.fromarray(np.asarray(near) - np.asarray(above))
     outer = Image.fromarray(np.asarray(far) - np.asarray(near))
-    blended.paste((255, 255, 255), mask=inner)  # white beside black shows on any ground
+    blended.paste((255, 255, 255), mask=inner)  # white beside black is visible on any background
     blended.paste((0, 0, 0), mask=outer)
     return blended
 
@@ -92,7 +155,7 @@ def heat(picture: Image.Image, result: Inspection) -> Image.Image:
 def _draw_header(canvas: Image.Image, result: Inspection) -> None:
     draw = ImageDraw.Draw(canvas)
     width = 52 if len(result.verdict) == 2 else 86
-    draw.rounded_rectangle((_MARGIN, 9, _MARGIN + width, 35), 5, fill=TAG[result.verdict])
+    draw.rounded_rectangle((_MARGIN, 9, _MARGIN + width, 35), 5, fill=_TAGS[result.verdict])
     draw.text((_MARGIN + width / 2, 22), result.verdict, font=ImageFont.load_default(17), fill="white", anchor="mm")
     text = f"score {result.score:.2f}   limit 1.00"
     font = ImageFont.load_default(17)
@@ -102,7 +165,7 @@ def _draw_header(canvas: Image.Image, result: Inspection) -> None:
 
 
 def _draw_fitting(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, width: float) -> None:
-    """Draw as much of the end of a path as there is room for."""
+    """Draw the end of a path, as much as fits."""
     font = ImageFont.load_default(13)
     shown = text
     while shown and draw.textlength(shown, font=font) > width:
@@ -115,7 +178,7 @@ def _draw_scale(canvas: Image.Image, left: int, top: int, height: int) -> None:
     draw = ImageDraw.Draw(canvas)
     top, height = top + 8, height - 16
     values = np.repeat(np.linspace(SCALE_TOP, 0, height)[:, None], 18, axis=1)
-    canvas.paste(Image.fromarray(colour(values)), (left, top))
+    canvas.paste(Image.fromarray(colorize(values)), (left, top))
     for value, label in ((0.0, "0"), (0.5, "0.5"), (1.0, "1 limit"), (1.5, "1.5"), (SCALE_TOP, "2+")):
         y = top + round((height - 1) * (1 - value / SCALE_TOP))
         at_limit = value == 1.0

@@ -1,164 +1,243 @@
-"""What a model tells of itself, in words: the lines of ``cfa-lite info`` and the remarks of ``fit``."""
+"""A model in words: the lines of ``cfa-lite info``, and the remarks after ``fit``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
-from ..parameters import PaperSettings
+from ..parameters import CFA_PARAMETERS, PUBLISHED_PARAMETERS
 
-VISIBLE_PX = 4  # of the working size: a patch of the finest level; a defect of fewer may not be seen
-LITTLE_RANGE = 1 / 16
-MANY_SIZES = 2  # times the area, beyond which images of one product are said to differ in size
+LOW_RANGE_SHARE = 1 / 16  # share of the value range; images that use less of it get a remark
+MANY_SIZES = 2  # ratio of the largest to the smallest area; above it, the different sizes get a remark
+NO_GUARANTEE = 0.5  # a guaranteed rate of at least this is of no use
 
-_PAPER_ONLY = tuple(field.name for field in fields(PaperSettings))
-_TOLD_ELSEWHERE = (
-    "recipe", "backbone", "false_alarm_rate", "unsure_rate", "limit_margin", "min_area", "mm_per_pixel", "mask",
+_SHOWN_ELSEWHERE = (
+    "recipe", "preset", "backbone", "false_alarm_rate", "unsure_rate", "limit_margin", "min_area", "mm_per_pixel",
+    "mask", "value_range",
 )  # fmt: skip
 
 
-def told(facts: dict[str, Any]) -> dict[str, str]:
-    """Lines, by name, of what `CFA.info` gives."""
-    made, params = facts["training"], facts["params"]
-    sizes = [f"{w}x{h}" for h, w in (made["smallest_px"], made["largest_px"])]
-    h, w = made["working_px"]
-    limit = facts["limits"]["threshold"]
-    banks = facts["levels"] or [facts["paper"]]
-    half = " and half of it" if facts["levels"] else ""
-    hidden = (*_TOLD_ELSEWHERE, *(() if facts["paper"] else _PAPER_ONLY))
+def info_lines(info: dict[str, Any]) -> dict[str, str]:
+    """Return lines of text about a model, by name.
+
+    Parameters
+    ----------
+    info : dict
+        From `CFA.info` or `PublishedCFA.info`.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    training, limit = info["training"], info["limits"]["threshold"]
     lines = {
-        "recipe": params["recipe"],
-        "backbone": f"{params['backbone']} (sha256 {facts['backbone_sha256'][:16]}...)",
-        "good images": f"{made['n_images']} used, {made['n_skipped']} left out",
-        "their size": " to ".join(dict.fromkeys(sizes)) + " px",
-        "worked at": f"{w}x{h} px{half} ({facts['scale']:.3g} of the image's scale)",
-        "smallest seen": f"a defect of about {_smallest_seen(facts):.0f} px of the image across",
+        "recipe": info["params"].get("recipe", "paper"),
+        "backbone": f"{info['backbone']} (sha256 {info['backbone_sha256'][:16]}...)",
+        "good images": f"{training['n_images']} used, {training['n_skipped']} skipped",
+        **_size_lines(info),
     }
-    if facts["value_range"] is not None:
-        lines["values"] = "{:g} is black, {:g} is white".format(*facts["value_range"])
-    lines |= limits_told(facts)
-    lines |= {
-        "most unlike": _listed(made["most_unlike"], limit),
-        "levels": f"{len(banks)}, {sum(bank['n_centers'] for bank in banks)} centers in all",
-        "arguments": ", ".join(f"{k} {v}" for k, v in params.items() if k not in hidden),
-        "made with": ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
+    if "preset" in info["params"]:
+        lines["preset"] = info["params"]["preset"]
+    if info["value_range"] is not None:
+        lines["value range"] = "{:g} is black, {:g} is white".format(*info["value_range"])
+    lines |= limit_lines(info)
+    lines["most unusual"] = _scored(training["most_unusual"], limit)
+    if training.get("outliers"):
+        lines["outliers"] = f"{_scored(training['outliers'], limit)}: not learned"
+    lines["memory bank"] = _bank(info)
+    lines["parameters"] = _parameters(info["params"])
+    lines["versions"] = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
+    for i, earlier in enumerate(info["history"], 1):
+        lines[f"earlier limit {i}"] = f"raw score {earlier['threshold']:.4g}, {_origin(earlier)}"
+    return lines | _decision_lines(training) | _epoch_lines(training)
+
+
+def _size_lines(info: dict[str, Any]) -> dict[str, str]:
+    statistics, scale = info["statistics"], info["scale"]
+    sizes = dict.fromkeys(f"{w}x{h}" for h, w in (statistics["smallest_px"], statistics["largest_px"]))
+    h, w = info["training"]["working_px"]
+    half = ", and half of it" if "levels" in info else ""
+    return {
+        "image size": f"{' to '.join(sizes)} px",
+        "working size": f"{w}x{h} px{half} ({scale:.3g} times the image size)",
+        "smallest defect": f"about {_smallest_visible_px(scale):.0f} px of the image in diameter",
     }
-    if made.get("outliers"):
-        lines["not learnt"] = _listed(made["outliers"], limit)
-    for i, earlier in enumerate(facts["history"], 1):
-        lines[f"before, {i}"] = f"limit {earlier['threshold']:.4g} of the raw score, {_origin(earlier)}"
-    for move in made.get("moves", []):
-        what = "trained" if move["kept"] else "left at its start"
-        lines[f"level 1/{move['divisor']} {move['output']}"] = (
-            f"{what}: synthetic defects {move['gain']:+.3f} (error {move['gain_error']:.3f}) powers of ten rarer after"
-            f" training, drift {move['drift']:.3f}, loss {move['first_loss']:.3g} to {move['last_loss']:.3g}"
+
+
+def _smallest_visible_px(scale: float) -> float:
+    from ..training.training_set import VISIBLE_PX  # scoring must not load training
+
+    return max(1.0, VISIBLE_PX / scale)
+
+
+def _bank(info: dict[str, Any]) -> str:
+    if "levels" not in info:
+        return f"{info['published']['n_centers']} centers"
+    levels = info["levels"]
+    return f"{sum(level['n_centers'] for level in levels)} centers in {len(levels)} levels"
+
+
+def _parameters(params: dict[str, Any]) -> str:
+    """List the parameters that have a value and are in no other line, in the order of the table."""
+    table = CFA_PARAMETERS if "recipe" in params else PUBLISHED_PARAMETERS
+    names = [p.name for p in table if params.get(p.name) is not None and p.name not in _SHOWN_ELSEWHERE]
+    return ", ".join(f"{name} {params[name]}" for name in names)
+
+
+def _decision_lines(training: dict[str, Any]) -> dict[str, str]:
+    """Describe for each level whether its training was kept, and why."""
+    return {
+        f"level 1/{d['divisor']} {d['output']}": (
+            f"training {'kept' if d['kept'] else 'discarded'}. Rareness of synthetic defects: {d['gain']:+.3f} in log10"
+            f" (standard error {d['gain_error']:.3f}), drift {d['drift']:.3f}, loss {d['first_loss']:.3g} to"
+            f" {d['last_loss']:.3g}"
         )
-    for row in made.get("epochs", []):
-        lines[f"epoch {row['epoch']}"] = (
-            f"loss {row['loss']:.4g}, active attraction {row['active_attraction']:.3f}, repulsion"
+        for d in training.get("decisions", [])
+    }
+
+
+def _epoch_lines(training: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"epoch {row['epoch']}": (
+            f"loss {row['loss']:.4g}, active attraction {row['active_attraction']:.3f}, active repulsion"
             f" {row['active_repulsion']:.3f}, radius {row['radius']:.4g}, drift {row['drift']:.3f}"
         )
-    return lines
+        for row in training.get("epochs", [])
+    }
 
 
-def limits_told(facts: dict[str, Any]) -> dict[str, str]:
-    """The lines on limits and regions."""
-    params, limits = facts["params"], facts["limits"]
+def limit_lines(info: dict[str, Any]) -> dict[str, str]:
+    """Return lines of text about the limits, the regions and the mask of a model, by name.
+
+    Parameters
+    ----------
+    info : dict
+        From `CFA.info` or `PublishedCFA.info`.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    params, limits = info["params"], info["limits"]
     lower = limits["unsure_threshold"] / limits["threshold"]
+    upper_rate, lower_rate = (
+        _guarantee(limits, *names)
+        for names in (("promised_rate", "false_alarm_rate"), ("promised_unsure_rate", "unsure_rate"))
+    )
     lines = {
-        "limit": f"1.00 (raw score {limits['threshold']:.4g}): NG above. {_promise(limits['promised_rate'])}",
-        "unsure from": f"{lower:.2f}. {_promise(limits['promised_unsure_rate'])}",
-        "limits of": _origin(limits),
+        "NG above": f"1.00 (raw score {limits['threshold']:.4g}). {upper_rate}",
+        "UNSURE above": f"{lower:.2f}. {lower_rate}",
+        "limits from": _origin(limits),
     }
     if params["min_area"]:
-        lines["regions"] = _smallest(params["min_area"], params["mm_per_pixel"])
-    if facts["area_share"] is not None:
-        lines["mask"] = f"{params['mask']}, {facts['area_share']:.0%} of the image counts"
+        lines["regions"] = _ignored_regions(params["min_area"], params["mm_per_pixel"])
+    if info["mask_share"] is not None:
+        lines["mask"] = f"{params['mask']}, {info['mask_share']:.0%} of the image is inspected"
     return lines
 
 
-def _listed(images: Sequence[dict[str, Any]], limit: float) -> str:
-    """Names of good images with their scores."""
-    return ", ".join(f"{one['name']} {one['raw_score'] / limit:.2f}" for one in images)
+def _guarantee(limits: dict[str, Any], promised: str, asked: str) -> str:
+    if limits[promised] < NO_GUARANTEE or limits[promised] <= limits[asked]:
+        return f"At most {limits[promised]:.2%} of good images like these are above"
+    if limits["source"] == "by hand":
+        return "No guarantee: most calibration images are above this limit, which was set by hand"
+    return "No guarantee: too few calibration images"
 
 
-def _promise(rate: float) -> str:
-    return f"At most {rate:.2%} of good images like these are above"
+def _scored(images: Sequence[dict[str, Any]], limit: float) -> str:
+    """List good images with their scores."""
+    return ", ".join(f"{image['name']} {image['raw_score'] / limit:.2f}" for image in images)
 
 
 def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
     groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
-    images = f"{limits['n_pictures']} good images{groups}"
-    how = {"fit": f"{images}, each held out once", "calibrate": f"{images} after fitting"}
-    return how.get(limits["source"], f"set by hand, judged by {images}") + margin
+    images = f"{limits['n_images']} good images{groups}"
+    origins = {"fit": f"{images}, each held out once", "calibrate": f"{images} that fit has not seen"}
+    return origins.get(limits["source"], f"set by hand; the guarantee is from {images}") + margin
 
 
-def _smallest(min_area: float, mm_per_pixel: float | None) -> str:
-    across = 2 * math.sqrt(min_area / math.pi)
-    mm = f", {min_area * mm_per_pixel**2:.3g} square mm, {across * mm_per_pixel:.3g} mm across" if mm_per_pixel else ""
-    return f"under {min_area:g} px are dropped, as of a round defect less than {across:.1f} px across{mm}"
+def _ignored_regions(min_area_px: float, mm_per_pixel: float | None) -> str:
+    diameter_px = 2 * math.sqrt(min_area_px / math.pi)
+    area, diameter = f"{min_area_px:g} px", f"{diameter_px:.1f} px"
+    if mm_per_pixel:
+        area += f" ({min_area_px * mm_per_pixel**2:.3g} square mm)"
+        diameter += f" ({diameter_px * mm_per_pixel:.3g} mm)"
+    return f"Regions below {area} are ignored. A round region of this area has a diameter of {diameter}"
 
 
-def remarks(facts: dict[str, Any]) -> list[str]:
-    """What somebody who fitted a model should know before using it, a sentence or two each."""
-    made, limits = facts["training"], facts["limits"]
+def remarks(info: dict[str, Any]) -> list[str]:
+    """Return what a user should know about a fitted model before using it.
+
+    Parameters
+    ----------
+    info : dict
+        From `CFA.info` or `PublishedCFA.info`.
+
+    Returns
+    -------
+    list of str
+        One or a few sentences each.
+    """
+    params, training, limits = info["params"], info["training"], info["limits"]
+    found = _limit_remarks(limits, params) + _image_remarks(info)
+    effect = {
+        "count": "It counts towards the limits. If the part is not good, remove the image or fit with --outliers drop."
+        " If the part is good, --outliers keep learns from it.",
+        "drop": "It does not count towards the limits either.",
+    }
+    for image in training.get("outliers", []):
+        found.append(
+            f"{image['name']} (score {image['raw_score'] / limits['threshold']:.2f}) is an outlier and was not learned."
+            f" {effect[params['outliers']]}"
+        )
+    highest = _scored(training["most_unusual"][:3], limits["threshold"])
+    found.append(f"The most unusual good images, with their scores: {highest}. The limit is 1.00.")
+    if params["min_area"]:
+        found.append(f"{_ignored_regions(params['min_area'], params['mm_per_pixel'])}.")
+    return found
+
+
+def _limit_remarks(limits: dict[str, Any], params: dict[str, Any]) -> list[str]:
     found = []
+    is_grouped = limits["n_groups"] < limits["n_images"]
+    counted = f"{limits['n_groups']} independent groups of images" if is_grouped else f"{limits['n_images']} images"
     for promised, asked, what in (
-        (limits["promised_rate"], limits["false_alarm_rate"], "false alarms"),
-        (limits["promised_unsure_rate"], limits["unsure_rate"], "NG and UNSURE together"),
+        (limits["promised_rate"], limits["false_alarm_rate"], "NG"),
+        (limits["promised_unsure_rate"], limits["unsure_rate"], "NG or UNSURE"),
     ):
         if promised > asked:
             found.append(
-                f"with {_counted(limits)} the smallest rate that can be promised is {promised:.2%}, not {asked:.2%}"
-                f" ({what}): {math.ceil(1 / asked - 1)} would do"
+                f"{counted} are too few to guarantee that at most {asked:.2%} of good images are {what}. They guarantee"
+                f" {promised:.2%}; {math.ceil(1 / asked - 1)} would be enough."
             )
-    if limits["n_groups"] < limits["n_images"]:
+    if params["group_by"] is not None and not is_grouped:
         found.append(
-            f"{limits['n_pictures']} good images are {limits['n_groups']} independent groups: near-duplicates, and what"
-            " --group-by joins, count as one"
+            f"--group-by {params['group_by']!r} joins no two images: no two file names match with the same text."
         )
-    found += _of_images(facts)
-    for image in made.get("outliers", []):
-        effect = {
-            "count": "It counts for the limits: if it is no good part, take it out or fit with --outliers drop; if it"
-            " is, --outliers keep learns from it.",
-            "drop": "It was dropped.",
-        }[facts["params"]["outliers"]]
-        score = image["raw_score"] / limits["threshold"]
-        found.append(f"not learnt from, unlike the other good images: {image['name']}, score {score:.2f}. {effect}")
-    highest = _listed(made["most_unlike"][:3], limits["threshold"])
-    found.append(f"most unlike the other good images: {highest} (1 is the limit)")
-    if facts["params"]["min_area"]:
-        found.append(f"regions {_smallest(facts['params']['min_area'], facts['params']['mm_per_pixel'])}")
-    return found
-
-
-def _smallest_seen(facts: dict[str, Any]) -> float:
-    return max(1.0, VISIBLE_PX / facts["scale"])
-
-
-def _of_images(facts: dict[str, Any]) -> list[str]:
-    """Remarks on what the good images are."""
-    made, found = facts["training"], []
-    (low_h, low_w), (high_h, high_w) = made["smallest_px"], made["largest_px"]
-    if high_h * high_w > MANY_SIZES * low_h * low_w:
+    if is_grouped:
         found.append(
-            f"the images' areas differ {high_h * high_w / (low_h * low_w):.1f} times ({low_w}x{low_h} to"
-            f" {high_w}x{high_h} px): all are worked at one scale, as one camera sees them. If theirs differ, bring them to"
-            " one size first"
-        )
-    if facts["value_range"] is None and made["looks"]["highest"] < 255 * LITTLE_RANGE:
-        found.append(
-            f"the images use {made['looks']['highest'] / 255:.1%} of the range of values: --range auto, or --range"
-            " LOW,HIGH, makes use of all of it"
+            f"The {limits['n_images']} good images form {limits['n_groups']} independent groups. Near-duplicates, and"
+            " images that --group-by joins, count as one."
         )
     return found
 
 
-def _counted(limits: dict[str, Any]) -> str:
-    if limits["n_groups"] == limits["n_images"]:
-        return f"{limits['n_pictures']} images"
-    return f"{limits['n_groups']} independent images"
+def _image_remarks(info: dict[str, Any]) -> list[str]:
+    statistics, found = info["statistics"], []
+    (low_h, low_w), (high_h, high_w) = statistics["smallest_px"], statistics["largest_px"]
+    ratio = high_h * high_w / (low_h * low_w)
+    if ratio > MANY_SIZES:
+        found.append(
+            f"The areas of the images differ by a factor of {ratio:.1f} ({low_w}x{low_h} to {high_w}x{high_h} px). All"
+            " images are processed at one scale, as if one camera had taken them. If that is wrong, bring them to one"
+            " size first."
+        )
+    share = statistics["highest"] / 255
+    if info["value_range"] is None and share < LOW_RANGE_SHARE:
+        found.append(
+            f"The images use only {share:.1%} of the value range. Fit with --value-range auto, or with the range of the"
+            " camera, such as --value-range 0,4095."
+        )
+    return found

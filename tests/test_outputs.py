@@ -10,28 +10,33 @@ from PIL import Image
 from cfa_lite import OutputError
 from cfa_lite.features.images import ImageFile
 from cfa_lite.report import outputs, overlay, tables
+from cfa_lite.report.overlay import RenderedImage
 from cfa_lite.results import FIELDS, Inspection, Region
 
 
 def result(**change):
-    values = dict(path="line/a, b.png", status="ok", verdict="NG", score=1.5, raw_score=3.0, threshold=2.0, seconds=0.01,
-                  percentile=99.0, regions=(Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
-                  map=np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96), image_size_px=(128, 200))  # fmt: skip
+    values = {
+        "path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": 1.5, "raw_score": 3.0, "threshold": 2.0,
+        "seconds": 0.01, "percentile": 99.0, "image_size_px": (128, 200),
+        "regions": (Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
+        "map": np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96),
+    }  # fmt: skip
     return Inspection(**values | change)
 
 
-def test_csv_has_the_promised_columns_and_survives_commas():
+def test_csv_has_the_documented_columns_and_quotes_commas():
     text = tables.header("csv") + tables.row(result(), "csv")
     assert text.startswith(
         "path,status,verdict,score,percentile,raw_score,threshold,n_regions,largest_region_px,seconds,message\n"
     )
     assert list(csv.DictReader(io.StringIO(text))) == [
-        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "percentile": "99.0", "raw_score": "3.0",
-         "threshold": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01", "message": ""}
+        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "percentile": "99.0",
+         "raw_score": "3.0", "threshold": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01",
+         "message": ""}
     ]  # fmt: skip
 
 
-def test_numbers_that_are_missing_are_empty_or_null():
+def test_missing_numbers_are_empty_or_null():
     nan = float("nan")
     failed = result(
         status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
@@ -42,12 +47,12 @@ def test_numbers_that_are_missing_are_empty_or_null():
 
 
 @pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])
-def test_format_by_ending(name, expected):
+def test_format_is_chosen_by_the_extension(name, expected):
     assert tables.format_of(name) == expected
 
 
-def test_unknown_ending():
-    with pytest.raises(OutputError, match="a.xlsx: the format is not clear"):
+def test_unknown_extension_is_refused():
+    with pytest.raises(OutputError, match=r"a\.xlsx: the format is not clear"):
         tables.format_of("a.xlsx")
 
 
@@ -68,8 +73,8 @@ def test_no_two_images_share_an_output(relatives, expected):
 
 
 def test_two_folders_with_the_same_names_stay_apart():
-    pictures = [ImageFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
-    names = outputs.output_names([*pictures, ImageFile(Path("line1", "2.png"), Path("2.png"))])
+    files = [ImageFile(Path(f, "sub", "1.png"), Path("sub", "1.png")) for f in ("line1", "line2")]
+    names = outputs.output_names([*files, ImageFile(Path("line1", "2.png"), Path("2.png"))])
     assert [n.as_posix() for n in names] == ["line1/sub/1", "line2/sub/1", "2"]
 
 
@@ -77,28 +82,27 @@ WINDOWS = [r"\\server\share\line", "C:\\" + "\\".join(["long" * 10] * 8), "\\\\?
 
 
 @pytest.mark.parametrize("folder", WINDOWS)
-def test_paths_of_windows_as_text(folder):
+def test_windows_paths_as_text(folder):
     paths = [PureWindowsPath(folder, *parts) for parts in (("a.png",), ("sub", "a.PNG"), ("sub", "a.bmp"))]
-    pictures = [ImageFile(path, path.relative_to(folder)) for path in paths]
-    names = outputs.output_names(pictures)
+    files = [ImageFile(path, path.relative_to(folder)) for path in paths]
+    names = outputs.output_names(files)
     assert [name.as_posix() for name in names] == ["a", "sub/a.PNG", "sub/a.bmp"]
     line = tables.row(result(path=str(paths[1])), "jsonl")
     assert json.loads(line)["path"] == str(paths[1])
-    assert list(csv.DictReader(io.StringIO(tables.header("csv") + tables.row(result(path=str(paths[1])), "csv"))))[0][
-        "path"
-    ] == str(paths[1])
+    table = tables.header("csv") + tables.row(result(path=str(paths[1])), "csv")
+    assert next(csv.DictReader(io.StringIO(table)))["path"] == str(paths[1])
 
 
-def test_map_file_is_float_and_of_the_images_size(tmp_path):
+def test_map_file_is_float_and_has_the_size_of_the_image(tmp_path):
     outputs.write_map(result(), tmp_path / "sub" / "a.tiff")
     image = Image.open(tmp_path / "sub" / "a.tiff")
     assert (image.mode, image.size) == ("F", (200, 128))
     np.testing.assert_array_equal(np.asarray(image), result().full_map())
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_unwritable_outputs_raise_output_error(tmp_path):
     (tmp_path / "file").write_text("")
-    for call in (outputs.make_folder, lambda path: tables.Rows(path, "csv")):
+    for call in (outputs.make_folder, lambda path: tables.TableWriter(path, "csv")):
         with pytest.raises(OutputError, match="cannot be written"):
             call(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -107,36 +111,37 @@ def test_places_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("shape", [(128, 200), (40, 900), (900, 60), (33, 33)])
 def test_overlay_shows_both_panels_at_any_proportions(rng, shape):
-    picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    image = overlay.overlay(picture, result(image_size_px=shape))
+    pixels = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    image = overlay.draw_overlay(RenderedImage(pixels, result(image_size_px=shape)))
     assert image.mode == "RGB"
     assert max(image.size) < 2200
     assert min(image.size) >= 180
 
 
-def test_overlay_colours_mean_the_same_for_every_image(rng):
-    """The map's own maximum must not matter: equal values get equal colours."""
+def test_overlay_colors_mean_the_same_for_every_image(rng):
+    """The map's own maximum must not matter: equal values get equal colors."""
     values = np.array([[0.7, 1.3]])
-    alone = overlay.colour(values)
-    among = overlay.colour(np.array([[0.7, 1.3, 9.0]]))
+    alone = overlay.colorize(values)
+    among = overlay.colorize(np.array([[0.7, 1.3, 9.0]]))
     np.testing.assert_array_equal(among[:, :2], alone)
-    np.testing.assert_array_equal(overlay.colour(np.array([[2.0]])), overlay.colour(np.array([[9.0]])))
+    np.testing.assert_array_equal(overlay.colorize(np.array([[2.0]])), overlay.colorize(np.array([[9.0]])))
 
 
-def test_colour_scale_reads_without_colour():
-    """Lightness rises all the way."""
-    steps = overlay.colour(np.linspace(0, overlay.SCALE_TOP, 60)[None])[0] @ [0.2126, 0.7152, 0.0722]
+def test_lightness_of_the_color_scale_increases():
+    """The lightness increases along the whole scale."""
+    steps = overlay.colorize(np.linspace(0, overlay.SCALE_TOP, 60)[None])[0] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(steps) > -1).all()
     assert steps[-1] - steps[0] > 200
 
 
-def test_overlay_is_untouched_where_nothing_is_found():
-    grey = np.full((128, 200), 77, np.uint8)
-    image = np.asarray(overlay.overlay(grey, result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)))
+def test_overlay_shows_the_image_unchanged_where_nothing_is_found():
+    gray = np.full((128, 200), 77, np.uint8)
+    nothing = result(map=np.zeros((64, 96), np.float32), verdict="OK", score=0.1)
+    image = np.asarray(overlay.draw_overlay(RenderedImage(gray, nothing)))
     assert (image == 77).all(axis=2).sum() >= 2 * 320 * 205 * 0.98
 
 
-def test_a_deleted_folder_is_not_made_again(tmp_path):
+def test_deleted_output_folder_is_not_recreated(tmp_path):
     gone = tmp_path / "gone"
     for path in (gone / "a.png", gone / "sub" / "a.png"):
         with pytest.raises(OutputError, match="cannot be written"):
@@ -144,3 +149,19 @@ def test_a_deleted_folder_is_not_made_again(tmp_path):
     assert not gone.exists()
     outputs.write_image(Image.new("L", (4, 4)), tmp_path / "b" / "c" / "a.png", tmp_path)
     assert (tmp_path / "b" / "c" / "a.png").is_file()
+
+
+def test_image_is_read_once_for_overlay_and_page(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (200, 128)).save(path)
+    rendered = RenderedImage(path, result())
+    first = overlay.draw_overlay(rendered)
+    path.unlink()
+    image, heat_map = rendered.panels(1, 100)
+    assert image.size == heat_map.size == (100, 64)
+    np.testing.assert_array_equal(np.asarray(overlay.draw_overlay(rendered)), np.asarray(first))
+
+
+def test_overlay_of_a_result_without_map_is_refused():
+    with pytest.raises(ValueError, match=r"a, b\.png has no map: gone"):
+        overlay.draw_overlay(RenderedImage(Image.new("L", (200, 128)), result(map=None, message="gone")))

@@ -1,4 +1,4 @@
-"""Other processes, of this PC and of a real Dask cluster: the rows of one process, whoever is killed."""
+"""Local processes and a real Dask cluster give the rows of one process, even if processes are killed."""
 
 import csv
 import os
@@ -15,12 +15,12 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 from test_cli import run
-from test_resume import copies, rows_of, wait_for
+from test_resume import copies, rows_of, rows_of_one_run, wait_for
 
 from cfa_lite import WorkerError
 from cfa_lite.distributed import executor, jobs
 
-N_COPIES = 6  # of 16 images: two workers have a second or two to be killed in
+N_COPIES = 6  # copies of 16 images: two workers run for a second or two
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +31,19 @@ def many(line, tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(part, many, tmp_path_factory):
     """Rows of one process."""
-    path = tmp_path_factory.mktemp("whole") / "rows.csv"
-    assert run("score", part, many, "--output", path).exit_code == 0
-    return rows_of(path)
+    return rows_of_one_run(part, many, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two workers, each a process; a nanny starts a killed one again."""
+    """Two workers, each a process. A nanny restarts a killed one."""
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
         yield cluster
 
 
 @pytest.fixture(params=["processes", "cluster"])
 def place(request):
-    """Options for two workers of either kind."""
+    """Options for two local processes and for two workers of a cluster."""
     if request.param == "processes":
         return ["--workers", "2"]
     return ["--dask", request.getfixturevalue("cluster").scheduler_address]
@@ -64,7 +62,7 @@ OUTPUTS = ("maps", "overlays", "masks")
 
 
 def all_of_it(part, *more):
-    """What to call for rows and every kind of file, in the working folder."""
+    """Return a command that writes rows and every kind of file to the working folder."""
     folders = [text for kind in OUTPUTS for text in (f"--{kind}", f"out/{kind}")]
     return "score", part, "line", "--output", "out/rows.csv", *folders, "--sensitivity", "1.1", *more
 
@@ -78,7 +76,7 @@ def alone(part, line, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = run(*all_of_it(part))
-    assert done.exit_code == 1 and "line/0.png cannot be read as an image" in done.stdout
+    assert done.exit_code == 1 and "line/0.png  cannot be read as an image" in done.stdout
     return folder, done
 
 
@@ -88,8 +86,8 @@ def without_times(rows):
     return rows
 
 
-def test_all_is_as_from_one_process(part, line, alone, tmp_path, place):
-    """Names are relative, of which the workers of a cluster know nothing."""
+def test_outputs_equal_those_of_one_process(part, line, alone, tmp_path, place):
+    """Paths are relative to a working folder that the workers of a cluster do not know."""
     folder, done = alone
     (tmp_path / "line").symlink_to(folder / "line")
     process = start(*all_of_it(part, *place), cwd=tmp_path)
@@ -101,12 +99,12 @@ def test_all_is_as_from_one_process(part, line, alone, tmp_path, place):
     assert len(one) == len(OUTPUTS) * len(line) and other == one
 
 
-def test_one_worker_is_one_process(part, line):
+def test_one_worker_gives_the_rows_of_one_process(part, line):
     alone, one = run("score", part, *line[:3]), run("score", part, *line[:3], "--workers", 1)
     assert one.exit_code == 0 and one.stdout == alone.stdout and len(one.stdout.splitlines()) == 3
 
 
-def test_a_killed_worker_loses_nothing_and_doubles_nothing(part, many, whole, tmp_path):
+def test_killed_worker_loses_and_repeats_no_row(part, many, whole, tmp_path):
     output = tmp_path / "rows.csv"
     process = start("score", part, many, "--output", output, "--workers", "2")
     wait_for(output, 20)
@@ -121,7 +119,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(part, many, whole, tm
     check(output, stdout, whole)
 
 
-def test_a_killed_worker_of_a_cluster_loses_nothing_and_doubles_nothing(part, many, whole, cluster, tmp_path):
+def test_killed_cluster_worker_loses_and_repeats_no_row(part, many, whole, cluster, tmp_path):
     output = tmp_path / "rows.csv"
     with Client(cluster, set_as_default=False) as client:
         pids = client.run(os.getpid)
@@ -143,12 +141,12 @@ def check(output, stdout, whole):
 
 
 def workers_of(process):
-    """Its processes of loky that live."""
+    """Return the living loky processes of a process."""
     return [child for child in psutil.Process(process.pid).children() if "popen_loky" in command_of(child)]
 
 
 def command_of(process):
-    """Its command; of one that has ended, nothing."""
+    """Return the command line of a process, or an empty one if it has ended."""
     try:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -156,14 +154,14 @@ def command_of(process):
 
 
 @pytest.mark.parametrize("kill, n_lines", [(signal.SIGINT, 20), (signal.SIGINT, 1), (signal.SIGKILL, 20)])
-def test_a_run_that_is_stopped_leaves_no_process(part, many, whole, tmp_path, kill, n_lines):
-    """A terminal sends Ctrl-C to all of its processes, also while the workers begin; who kills a run kills one."""
+def test_stopped_run_leaves_no_process(part, many, whole, tmp_path, kill, n_lines):
+    """A terminal sends Ctrl-C to all processes, also while the workers start. A kill reaches only one process."""
     output = tmp_path / "rows.csv"
     process = start("score", part, many, "--output", output, "--workers", "2", start_new_session=True)
-    wait_for(output, n_lines)  # of one line, no row
+    wait_for(output, n_lines)  # one line is the header only
     while len(workers_of(process)) < 2:
         assert process.poll() is None
-    time.sleep(0.3)  # they import
+    time.sleep(0.3)  # the workers are importing
     left = psutil.Process(process.pid).children(recursive=True)
     (os.killpg if kill == signal.SIGINT else os.kill)(process.pid, kill)
     said = process.communicate(timeout=60)[1].decode()
@@ -174,7 +172,7 @@ def test_a_run_that_is_stopped_leaves_no_process(part, many, whole, tmp_path, ki
     assert n_lines <= output.read_bytes().count(b"\n") < len(whole)
 
 
-def test_a_run_on_a_cluster_that_is_stopped_goes_on(part, many, whole, cluster, tmp_path):
+def test_stopped_run_on_a_cluster_can_be_resumed(part, many, whole, cluster, tmp_path):
     output = tmp_path / "rows.csv"
     process = start("score", part, many, "--output", output, "--dask", cluster.scheduler_address)
     wait_for(output, 20)
@@ -192,14 +190,14 @@ def test_a_run_on_a_cluster_that_is_stopped_goes_on(part, many, whole, cluster, 
     assert len(output.read_text().splitlines()) == len(whole) + 1
 
 
-def test_a_cluster_that_is_lost_ends_the_run(part, many, whole, tmp_path):
+def test_lost_cluster_ends_the_run(part, many, whole, tmp_path):
     output = tmp_path / "rows.csv"
     with LocalCluster(1, processes=False, protocol="tcp", dashboard_address=":0", silence_logs=50) as other:
         process = start("score", part, many, "--output", output, "--dask", other.scheduler_address)
         wait_for(output, 20)
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 1 and len(said.splitlines()) == 1, said
-    assert f"the cluster of {other.scheduler_address} gave up at " in said and "--resume goes on" in said
+    assert f"the cluster of {other.scheduler_address} failed at " in said and "--resume continues" in said
     assert 15 < len(rows_of(output)) < len(whole)
 
 
@@ -209,27 +207,28 @@ def die_at_two(task):
     return task
 
 
-def test_a_task_that_kills_its_workers_is_named_in_the_end(monkeypatch):
+def test_task_that_kills_its_workers_is_named(monkeypatch):
     monkeypatch.setattr(executor, "_N_TRIES", 2)
     seen = []
-    with pytest.raises(WorkerError, match=r"^workers were killed 2 times in a row, at task 2 or soon after it \("):
-        with executor.Executor(2) as two:
-            for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
-                seen.append(result)
+    message = r"^workers were killed 2 times in a row, at task 2 or soon after it \("
+    with pytest.raises(WorkerError, match=message), executor.Executor(2) as two:
+        for result in two.map(die_at_two, range(3), n_ahead=1, name="task {}".format):
+            seen.append(result)
     assert seen == [0, 1]
 
 
-def test_what_a_worker_of_a_cluster_cannot_see_is_said(model, line, tmp_path):
-    """On one PC all see the same files; this is what such a worker does."""
+def test_file_that_a_cluster_worker_cannot_find_is_named(model, line, tmp_path):
+    """On one computer all workers see the same files, so the test calls the function of a worker."""
     paths = [line[0], tmp_path / "gone.png"]
-    fine, unseen = jobs._score(pickle.dumps(model), False, True, paths)
+    fine, unseen = jobs._inspect(pickle.dumps(model), False, True, paths)
     assert fine.status == "ok" and fine.map is None
     assert (
-        unseen.status == "error" and f"{paths[1]}: the worker on {jobs.socket.gethostname()} sees no" in unseen.message
+        unseen.status == "error"
+        and f"{paths[1]}: the worker on {jobs.socket.gethostname()} cannot find this file" in unseen.message
     )
 
 
-def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_written(part, line, cluster, tmp_path, monkeypatch):
+def test_unusable_cluster_is_reported_before_anything_is_written(part, line, cluster, tmp_path, monkeypatch):
     output = tmp_path / "rows.csv"
     output.write_text("earlier")
 
@@ -242,10 +241,10 @@ def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_written(part, 
     assert "no Dask scheduler answers at 127.0.0.1:1 (" in said(["--dask", "127.0.0.1:1"])
     assert time.monotonic() - start < 10
     assert "no Dask scheduler answers at nowhere:port (" in said(["--dask", "nowhere:port"])
-    assert "give one of them" in said(["--dask", "127.0.0.1:1", "--workers", 2], exit_code=2)
+    assert "Give only one of them" in said(["--dask", "127.0.0.1:1", "--workers", 2], exit_code=2)
     with monkeypatch.context() as patch:
         patch.setattr(executor, "__version__", "0.0.1")
-        assert "has not cfa-lite 0.0.1 but " in said(["--dask", cluster.scheduler_address])
+        assert "does not have cfa-lite 0.0.1 but " in said(["--dask", cluster.scheduler_address])
     with monkeypatch.context() as patch, LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
         patch.setattr(executor, "_SECONDS_TO_JOIN", 0.5)
         assert "has no worker. Start some: dask worker " in said(["--dask", empty.scheduler_address])
