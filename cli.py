@@ -1,4 +1,4 @@
-"""Run from a checkout without installing: python cli.py fit good/ -o part.cfa"""
+"""Run from a checkout without installing: ``python cli.py fit good/ -o part.cfa``."""
 
 from cfa_lite.commands.main import main
 

@@ -1,4 +1,4 @@
-"""README's commands do what they say; .ci/run runs them with their installing part."""
+"""The commands of README.md work. .ci/run also runs the installation."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def test_main_job(readme, tmp_path):
 def test_python_example(readme, cloth, tmp_path, monkeypatch):
     code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
-    os.symlink(cloth / "good", "good")
+    Path("good").symlink_to(cloth / "good")
     names = {"paths": sorted((cloth / "line").iterdir())[:2]}
     exec(code.replace("line/017.png", os.fspath(cloth / "line" / "007.png")), names)
     assert names["result"].path == os.fspath(names["paths"][1])

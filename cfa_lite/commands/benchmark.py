@@ -11,26 +11,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
+from ..errors import ImageError
+from . import inspecting, options
+from .inspecting import Kept, Messages, Task
 from .options import PATH
 
 if TYPE_CHECKING:
+    from ..base.detector import Detector
     from ..evaluation.timing import Timing
 
 
 @click.command()
 @click.argument("part", type=PATH)
-@click.argument("images", nargs=-1, type=PATH)
-@click.option("--budget-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Tell what is fast enough.")
-@click.option("--json", "as_json", is_flag=True, help="All of it, as one JSON object.")
+@click.argument("paths", metavar="[IMAGES]...", nargs=-1, type=PATH)
+@click.option(
+    "--budget-ms",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Recommend a preset that takes at most MS milliseconds per image.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Show everything as one JSON object.")
 @options.moved_backbone
 @options.threads
-def benchmark(part: Path, pictures: tuple[Path, ...], budget_ms: float | None, as_json: bool, backbone: Path | None,
+def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_json: bool, backbone: Path | None,
               threads: int | None) -> None:  # fmt: skip
-    """Tell how long an image takes on this computer with the model PART, and with each preset of `fit --speed`.
+    """Measure the time per image on this computer.
 
-    PICTURES (folders or files) are those to time; by default some are drawn of the size that the good ones had. With
-    --budget-ms the exit code is 1 if nothing is fast enough.
+    The model PART is compared with each preset of `cfa-lite fit`. IMAGES are folders or files. By default, images of
+    the size of the good images are drawn. An image that cannot be inspected is named and left out.
+
+    Exit codes: 0 done, 1 failed or nothing is within --budget-ms, 2 wrong usage.
 
     \b
     Example:
@@ -39,50 +49,71 @@ def benchmark(part: Path, pictures: tuple[Path, ...], budget_ms: float | None, a
     from .. import threads as threads_
     from ..estimator import load
     from ..evaluation import timing
-    from ..features import images
+    from ..features import image_files
 
-    model = load(part, backbone=backbone)
-    most = threads_.resolve(threads)
-    counts = sorted({1, most})
+    model = load(part, backbone=backbone, threads=threads)
+    n_threads = sorted({1, threads_.resolve(threads)})
     with tempfile.TemporaryDirectory(prefix="cfa-lite-") as folder:
-        if pictures:
-            found = [p.path for p in images.find_images(pictures)][: timing.N_IMAGES]
+        if paths:
+            images = _usable(model, [file.path for file in image_files.find_images(paths)][: timing.N_IMAGES])
         else:
-            found = timing.draw(model, Path(folder))
-        w, h = model.inspect(found[0]).image_size_px[::-1]  # fails here for an image that cannot be read
-        timings = timing.compared(model, found, counts)
-        cold = timing.cold_start(part, found[0], backbone)
+            images = timing.draw(model, Path(folder))  # they do not show the product, so they may be INVALID
+        size_px = model.inspect(images[0]).image_size_px[::-1]
+        timings = timing.compared(model, images, n_threads)
+        cold_seconds = timing.cold_start(part, images[0], backbone)
     best = None if budget_ms is None else timing.within(timings, budget_ms)
     if as_json:
-        told = {"image_px": [w, h], "cold_start_seconds": cold, "timings": [t.to_dict() for t in timings]}
+        shown = {
+            "image_px": list(size_px),
+            "cold_start_seconds": cold_seconds,
+            "timings": [one.to_dict() for one in timings],
+        }
         if budget_ms is not None:
-            told |= {"budget_ms": budget_ms, "within_budget": best and best.to_dict()}
-        click.echo(json.dumps(told, indent=2))
+            shown |= {"budget_ms": budget_ms, "within_budget": best and best.to_dict()}
+        click.echo(json.dumps(shown, indent=2))
     else:
-        click.echo(f"{len(found)} images of {w}x{h} px, from file to verdict, milliseconds an image:")
-        _tell(part, timings)
-        click.echo(f"`cfa-lite score` of one image, from its start: {cold:.2f} s")
+        click.echo(
+            f"{len(images)} images of {size_px[0]}x{size_px[1]} px. Milliseconds per image, from file to verdict:"
+        )
+        _show_table(part, timings)
+        click.echo(f"`cfa-lite score` of one image, with the start of the program: {cold_seconds:.2f} s")
         if budget_ms is not None:
             click.echo(_advice(part, best, budget_ms))
     if budget_ms is not None and best is None:
         sys.exit(options.EXIT_FAILED)
 
 
-def _tell(part: Path, timings: Sequence[Timing]) -> None:
-    columns = list(dict.fromkeys((t.n_threads, t.at_once) for t in timings))
+def _usable(model: Detector, paths: Sequence[Path]) -> list[Path]:
+    """Return the images that can be inspected; the others are named on stderr.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    kept = Kept()
+    inspecting.run([Task(path) for path in paths], model.inspect_many(list(paths)), (kept, Messages()))
+    usable = [path for path, result in zip(paths, kept.results) if result.status == "ok"]
+    if not usable:
+        raise ImageError(f"None of the {len(paths)} images can be inspected. Give images of the product.")
+    return usable
+
+
+def _show_table(part: Path, timings: Sequence[Timing]) -> None:
+    columns = list(dict.fromkeys((one.n_threads, one.at_once) for one in timings))
     heads = [f"{n} at once" if at_once else f"{n} thread{'s' * (n > 1)}" for n, at_once in columns]
     width = max(len(f"{part.name} (balanced)"), 20)
     click.echo(" " * width + "".join(f"{head:>20s}" for head in heads))
-    for preset in dict.fromkeys(t.preset for t in timings):
-        of_preset = {(t.n_threads, t.at_once): t for t in timings if t.preset == preset}
-        name = f"{part.name} ({preset})" if next(iter(of_preset.values())).fitted else f"--speed {preset}"
+    for preset in dict.fromkeys(one.preset for one in timings):
+        of_preset = {(one.n_threads, one.at_once): one for one in timings if one.preset == preset}
+        name = f"{part.name} ({preset})" if next(iter(of_preset.values())).fitted else f"--preset {preset}"
         cells = (f"{of_preset[c].median:.1f} (95%: {of_preset[c].slow:.1f})" for c in columns)
         click.echo(f"{name:{width}s}" + "".join(f"{cell:>20s}" for cell in cells))
 
 
 def _advice(part: Path, best: Timing | None, budget_ms: float) -> str:
     if best is None:
-        return f"Nothing takes at most {budget_ms:g} ms: a smaller --size, or a part of the image, would."
+        return f"Nothing is within {budget_ms:g} ms. Fit with a smaller --size, or inspect a smaller part of the image."
     where = f"on {best.n_threads} thread{'s' * (best.n_threads > 1)}"
-    how = "as it is" if best.fitted else f"fitted again with --speed {best.preset}"
-    return f"{part.name} {how} meets {budget_ms:g} ms {where}: 95 of 100 images take at most {best.slow:.1f} ms."
+    how = part.name if best.fitted else f"{part.name}, fitted again with --preset {best.preset},"
+    return f"{how} is within {budget_ms:g} ms {where}: 95% of the images take at most {best.slow:.1f} ms."

@@ -1,4 +1,4 @@
-"""The ``cfa-lite`` command: words only. What is heavy is imported inside the commands."""
+"""The ``cfa-lite`` command. The commands import NumPy and everything else that is heavy when they run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import click
 from .._version import __version__
 from ..errors import CfaLiteError
 from .benchmark import benchmark
-from .check_commands import calibrate, evaluate
-from .fit import demo, fit, info
+from .calibrate import calibrate
+from .demo import demo
+from .evaluate import evaluate
+from .fit import fit
+from .info import info
 from .options import EXIT_STOPPED
 from .score import score
 
 
 class _Commands(click.Group):
-    """Turns this package's errors into a message and exit code 1."""
+    """Turns the errors of this package into a message and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # a console or pipe of another encoding shows what it can of a name
+        """Run a command."""
+        for stream in (sys.stdout, sys.stderr):  # file names may have characters that the console cannot show
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
@@ -33,13 +37,19 @@ class _Commands(click.Group):
             sys.exit(EXIT_STOPPED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order of use
+        """Return the names of the commands in the order in which they are used."""
+        return list(self.commands)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cfa-lite")
 def main() -> None:
-    """Learn a product from images of good parts; find and show what is wrong with new ones.
+    """Learn a product from images of good parts, and find defects in new images.
+
+    Results go to stdout, messages to stderr. `cfa-lite COMMAND --help` explains a command.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an image is NG and --fail-on-anomaly is given, 130 stopped with
+    Ctrl-C.
 
     \b
     Example:

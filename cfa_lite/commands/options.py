@@ -1,140 +1,174 @@
-"""Options that several commands take, and those of `cfa-lite fit` that set arguments of recipe `paper`.
-
-What is allowed is said once, in arguments.py.
-"""
+"""Options of the commands. Those that set parameters of an estimator are made from the table of parameters."""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..parameter_types import Parameter
+from ..parameters import SHARED
+
 if TYPE_CHECKING:
+    from ..base.detector import Detector
     from ..distributed.executor import Executor
-    from ..estimator import CFA
-    from ..report.html import Page
 
-
-class SizeType(click.ParamType):
-    """A whole number, or "full"."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        try:
-            return "full" if value == "full" else int(value)
-        except ValueError:
-            return self.fail(f"{value!r} is no side in pixels and not 'full'.", param, ctx)
-
-
-class RangeType(click.ParamType):
-    """Two numbers with a comma between them, or "auto"."""
-
-    name = "range"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float] | str:
-        if value == "auto" or isinstance(value, tuple):
-            return value
-        try:
-            low, high = (float(part) for part in value.split(","))
-        except ValueError:
-            return self.fail(f"{value!r} is not LOW,HIGH, as in 0,4095, and not 'auto'.", param, ctx)
-        return low, high
-
+Command = Callable[..., Any]
 
 PATH = click.Path(path_type=Path)
 EXIT_FAILED, EXIT_ANOMALY, EXIT_STOPPED = 1, 3, 130
-threads = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Threads for everything. Default: all cores, of four or more all but one.",
-)
+_ALSO = {"value_range": ("--range",)}  # other spellings of an option, by the name of its parameter
+
+
+def size(value: str) -> int | str:
+    """Convert the text of an option to a whole number, or "full"."""
+    try:
+        return "full" if value == "full" else int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor 'full'.") from None
+
+
+def value_range(value: str) -> tuple[float, float] | str:
+    """Convert the text of an option to two numbers with a comma between them, or "auto"."""
+    if value == "auto":
+        return "auto"
+    try:
+        low, high = (float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither LOW,HIGH, such as 0,4095, nor 'auto'.") from None
+    return low, high
+
+
+class ParameterOption(click.Option):
+    """An option that names the section of the help in which it is shown; "" is the section of all other options."""
+
+    def __init__(self, *names: Any, section: str = "", **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help shows `ParameterOption` options by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those without a section first."""
+        sections: dict[str, list[tuple[str, str]]] = {"": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections.setdefault(getattr(param, "section", ""), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title or "Options"):
+                formatter.write_dl(records)
+
+
+def flag_of(parameter: Parameter) -> str:
+    """Return the option that sets a parameter, such as "--n-centers"."""
+    return f"--{parameter.option or parameter.name.replace('_', '-')}"
+
+
+def of_table(table: Iterable[Parameter], *, section: str = "", kept: str = "") -> Callable[[Command], Command]:
+    """Decorate a command with the options of parameters, in the order of the table.
+
+    Parameters
+    ----------
+    table : iterable of Parameter
+    section : str
+        Section of the help; by default the one of all other options.
+    kept : str
+        Where a value comes from if the option is not given, such as "as in the model". The option is then None. By
+        default it has the default of the table.
+
+    Returns
+    -------
+    callable
+        Decorates a command. The command takes each value under the name of the parameter.
+    """
+
+    def decorate(command: Command) -> Command:
+        for parameter in reversed(list(table)):
+            command = _option(parameter, section, kept)(command)
+        return command
+
+    return decorate
+
+
+def named(*names: str) -> list[Parameter]:
+    """Return the parameters of both estimators that have these names."""
+    return [parameter for parameter in SHARED if parameter.name in names]
+
+
+def _option(parameter: Parameter, section: str, kept: str) -> Callable[[Command], Command]:
+    flag = flag_of(parameter)
+    if parameter.kind == "flag":
+        flag += f"/--no-{flag[2:]}"
+    settings: dict[str, Any] = {"help": parameter.help, "default": parameter.default, "show_default": True}
+    if kept:
+        settings |= {"help": f"{parameter.help} By default {kept}.", "default": None, "show_default": False}
+    if parameter.kind != "flag":
+        settings |= {"type": _type_of(parameter), "metavar": _METAVARS.get(parameter.kind)}
+    names = (flag, *_ALSO.get(parameter.name, ()), parameter.name)
+    return click.option(*names, cls=ParameterOption, section=section, **settings)
+
+
+_METAVARS = {
+    "text": "REGEX", "path": "NAME|FILE.ONNX", "mask": "FILE", "size": "SIDE|full", "range": "LOW,HIGH|auto",
+}  # fmt: skip
+
+
+def _type_of(parameter: Parameter) -> Any:
+    high = None if math.isinf(parameter.high) else parameter.high
+    makers: dict[str, Callable[[], Any]] = {
+        "integer": lambda: click.IntRange(int(parameter.low), None if high is None else int(high)),
+        "number": lambda: click.FloatRange(parameter.low, high, min_open=parameter.is_open),
+        "rate": lambda: click.FloatRange(0, 1, min_open=True, max_open=True),
+        "choice": lambda: click.Choice(parameter.choices),
+        "text": lambda: click.STRING,
+        "path": lambda: click.STRING,
+        "mask": lambda: PATH,
+        "size": lambda: size,
+        "range": lambda: value_range,
+    }
+    return makers[parameter.kind]()
+
+
+threads = of_table(named("threads"))
 workers = click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share out --threads."
+    "--workers", type=click.IntRange(1), metavar="N", help="Number of local processes. They share the --threads."
 )
 dask = click.option(
     "--dask",
     "scheduler",
     metavar="HOST:PORT",
-    help="Work on the Dask cluster of this scheduler, whose PCs see the images under the same paths; --threads is then"
-    " of each task, by default 1.",
+    help="Use the Dask cluster of this scheduler. Its computers must have the images under the same paths."
+    " --threads is then the number of threads of one task, 1 by default.",
 )
 moved_backbone = click.option(
-    "--backbone", type=PATH, metavar="FILE.ONNX", help="Where your own backbone is now, if it has moved."
+    "--backbone", type=PATH, metavar="FILE.ONNX", help="Path of your own backbone, if it has moved."
 )
-sensitivity = click.option("--sensitivity", type=float, metavar="X", help="Make scores X times higher.")
-threshold = click.option("--threshold", type=float, metavar="RAW", help="Set the limit of raw_score by hand.")
-
-_PAPER: dict[str, tuple[Any, Any, str]] = {
-    "n_neighbors": (int, 3, "K, centers that attract."),
-    "n_hard_negatives": (int, 3, "J, next centers, that repel."),
-    "radius": (float, 1e-5, "r to start with; it is learnt."),
-    "repulsion_margin": (float, 0.1, "alpha of the repulsion."),
-    "nu": (float, 1e-3, "nu of the loss."),
-    "learning_rate": (float, 1e-3, "Of AdamW."),
-    "weight_decay": (float, 5e-4, "Of AdamW."),
-    "epochs": (int, 30, "All are done; none is chosen."),
-    "batch_size": (int, 4, "Images a step."),
-    "gamma_c": (int, 1, "Compression of the number of centers."),
-    "gamma_d": (int, 1, "Compression of the descriptor's channels."),
-    "bank": (click.Choice(["position_mean", "kmeans_ema"]), "position_mean", "The authors' code, or Algorithm 1."),
-    "ema_rate": (float, 0.05, "Share of the new in a center of kmeans_ema."),
-}
+sensitivity = click.option(
+    "--sensitivity", type=click.FloatRange(0, min_open=True), metavar="X", help="Multiply all scores by X."
+)
+threshold = click.option(
+    "--threshold",
+    type=click.FloatRange(0, min_open=True),
+    metavar="RAW",
+    help="Set the limit of the raw score by hand.",
+)
 
 
-def paper_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with them; their defaults are the published values."""
-    command = click.option("--certainty/--no-certainty", default=True, help="paper: weight by certainty.")(command)
-    command = click.option(
-        "--bank-follows", is_flag=True, default=False, help="paper: kmeans_ema goes on while training."
-    )(command)
-    for name, (kind, default, words) in reversed(_PAPER.items()):
-        flags = [f"--{name.replace('_', '-')}", *(["margin"] if name == "repulsion_margin" else [])]
-        command = click.option(*flags, type=kind, default=default, show_default=True, help=f"paper: {words}")(command)
-    return command
+def adjust(model: Detector, sensitivity: float | None, threshold: float | None) -> None:
+    """Move the limits of a loaded model if the command line asks for it.
 
-
-def limit_options(given: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with what the limits are to promise, with `fit`'s defaults if they are to be `given`."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for flags, default, words in (
-            (("--margin", "limit_margin"), 0.0, "Share added to both limits."),
-            (("--unsure-rate",), 0.05, "The same for UNSURE, which a person should look at."),
-            (("--false-alarm-rate",), 0.01, "Probability, at most, that a good image is NG."),
-        ):
-            kept = "" if given else " Default: as fitted."
-            command = click.option(
-                *flags, type=float, default=default if given else None, show_default=given, help=words + kept
-            )(command)
-        return click.option(
-            "--group-by",
-            metavar="REGEX",
-            help="Images in whose names it finds the same text were taken together and count as one.",
-        )(command)
-
-    return decorate
-
-
-def crew(workers: int | None, scheduler: str | None, threads: int | None) -> Executor | None:
-    """Who works, if not this process; let go of when the command ends, however it does."""
-    if workers is None and scheduler is None:
-        return None
-    if workers is not None and scheduler is not None:
-        raise click.UsageError("--workers are of this PC and --dask of a cluster: give one of them.")
-    from ..distributed.executor import Executor
-
-    return click.get_current_context().with_resource(Executor(workers, scheduler, threads))
-
-
-def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> None:
-    """Move a loaded model's limits as the command line asks, if it does."""
+    Raises
+    ------
+    click.UsageError
+        If both are given, or one is not allowed.
+    """
     if sensitivity is None and threshold is None:
         return
     try:
@@ -143,17 +177,25 @@ def adjust(model: CFA, sensitivity: float | None, threshold: float | None) -> No
         raise click.UsageError(str(error)) from error
 
 
-def new_page(title: str, model: CFA, facts: dict[str, str]) -> Page:
-    """An empty report page with this model's limits and good images."""
-    from ..report.html import Page
+def executor(n_workers: int | None, scheduler: str | None, n_threads: int | None) -> Executor | None:
+    """Return the process pool that the command line asks for, or None. It is closed when the command ends.
 
-    limit = model.limits_.threshold
-    unsure_from = model.limits_.unsure_threshold / limit
-    return Page(title, facts, unsure_from=unsure_from, good_scores=(model.good_scores_ / limit).tolist())
+    Raises
+    ------
+    click.UsageError
+        If both kinds are asked for.
+    """
+    if n_workers is None and scheduler is None:
+        return None
+    if n_workers is not None and scheduler is not None:
+        raise click.UsageError("--workers uses local processes and --dask uses a cluster. Give only one of them.")
+    from ..distributed.executor import Executor
+
+    return click.get_current_context().with_resource(Executor(n_workers, scheduler, n_threads))
 
 
 def progress() -> Callable[[str, int, int], None] | None:
-    """Shows phase and count on one line of stderr, if that is a terminal."""
+    """Return a function that shows phase and count on one line of stderr; None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         return None
 

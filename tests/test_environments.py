@@ -1,4 +1,4 @@
-"""Other processes, other users, other locales, other interpreters' switches: the same scores."""
+"""Scores do not depend on processes, users, locales or switches of the interpreter."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_four_processes_score_with_one_file(part, line, expected):
     assert [answer(process) for process in processes] == [expected] * 4
 
 
-def test_onnxruntime_sends_nothing_and_leaves_no_identifier(part, line, expected, tmp_path):
+def test_onnxruntime_sends_no_telemetry_and_stores_no_identifier(part, line, expected, tmp_path):
     environment = {
         k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
     }
@@ -54,12 +54,12 @@ def test_onnxruntime_sends_nothing_and_leaves_no_identifier(part, line, expected
 
 
 @pytest.mark.parametrize("switches", [("-W", "error"), ("-OO",), ("-X", "dev")])
-def test_switches_of_python(part, line, expected, switches):
+def test_python_switches_do_not_change_scores(part, line, expected, switches):
     assert answer(python("-c", SCORE, part, line[0], switches=switches)) == expected
 
 
-def test_an_install_that_cannot_be_written_without_a_home(part, line, expected, tmp_path):
-    """Where root runs the tests permissions do not bind: files stand where folders for compiled kernels would be made."""
+def test_read_only_install_without_a_home_folder(part, line, expected, tmp_path):
+    """Permissions do not apply to root, so files take the places of the folders for compiled kernels."""
     shutil.copytree(PACKAGE, tmp_path / "cfa_lite", ignore=shutil.ignore_patterns("__pycache__", "models"))
     models = PACKAGE / "models" if (PACKAGE / "models").is_dir() else PACKAGE.parent / "models"
     shutil.copytree(models, tmp_path / "cfa_lite" / "models")
@@ -79,13 +79,14 @@ def test_an_install_that_cannot_be_written_without_a_home(part, line, expected, 
         {"PYTHONIOENCODING": "cp1252"},
     ],
 )
-def test_names_in_any_script_and_locale(part, line, tmp_path, environment):
+def test_file_names_in_any_script_and_locale(part, line, tmp_path, environment):
     folder = tmp_path / "a line 图片"
     folder.mkdir()
     names = ["a b.png", "图片.png", "😀.PNG", "İı.png", "n" * 200 + ".png", "q'\"&<.png"]
     for name in names:
         Image.open(line[0]).save(folder / name, "PNG")
-    done = python("-m", "cfa_lite", "score", part, folder, "--output", tmp_path / "r.jsonl", "--maps", tmp_path / "maps",
+    done = python("-m", "cfa_lite", "score", part, folder, "--output", tmp_path / "r.jsonl",
+                  "--maps", tmp_path / "maps",
                   env=os.environ | environment)  # fmt: skip
     answer(done)
     rows = [json.loads(text) for text in (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()]

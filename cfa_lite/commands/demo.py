@@ -1,0 +1,37 @@
+"""``cfa-lite demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .options import PATH
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same images."
+)
+def demo(folder: Path, seed: int) -> None:
+    """Draw images of woven cloth to try cfa-lite on.
+
+    FOLDER/good has good images to fit on. FOLDER/line has images to inspect, some of them with a defect, and
+    FOLDER/masks shows where the defects are.
+
+    \b
+    Example:
+      cfa-lite demo cloth
+      cfa-lite fit cloth/good -o cloth.cfa
+      cfa-lite score cloth.cfa cloth/line
+    """
+    from ..demo.folder import make_demo
+
+    made = make_demo(folder, seed, progress=options.progress())
+    click.echo(
+        f"{folder}: {made.n_good} good images, and {made.n_line} images to inspect, of which {made.n_defective} have a"
+        " defect",
+        err=True,
+    )

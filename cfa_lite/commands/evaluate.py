@@ -1,0 +1,98 @@
+"""``cfa-lite evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import inspecting, options
+from .info import show_lines
+from .inspecting import Kept, Messages, PageCards, Pixels, Progress, Sink, Task
+from .options import PATH
+
+if TYPE_CHECKING:
+    from ..evaluation.ground_truth import LabeledImage
+
+
+@click.command()
+@click.argument("part", type=PATH)
+@click.argument("test", required=False, type=PATH)
+@click.option("--good", type=PATH, metavar="DIR", help="Folder of good images, instead of TEST.")
+@click.option("--defects", type=PATH, metavar="DIR", help="Folder of defective images, instead of TEST.")
+@click.option(
+    "--ground-truth", type=PATH, metavar="DIR", help="Folder of masks that have the names of the images in --defects."
+)
+@click.option("--output", type=PATH, metavar="FILE.JSON", help="Write all metrics to this file.")
+@click.option(
+    "--report", type=PATH, metavar="FILE.HTML", help="Write a report page that shows missed defects and false alarms."
+)
+@options.sensitivity
+@options.threshold
+@options.moved_backbone
+@options.threads
+def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | None, ground_truth: Path | None,
+             output: Path | None, report: Path | None, sensitivity: float | None, threshold: float | None,
+             backbone: Path | None, threads: int | None) -> None:  # fmt: skip
+    """Measure how well the model PART finds known defects.
+
+    TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
+    a folder ground_truth beside it. Instead of TEST, any two folders can be given with --good and --defects.
+
+    An image with a message is named on stderr. An image that cannot be inspected counts in no metric.
+
+    \b
+    Example:
+      cfa-lite evaluate part.cfa test/ --report test.html
+      cfa-lite evaluate part.cfa --good monday/good --defects monday/bad
+    """
+    from ..estimator import load
+    from ..evaluation import metrics
+    from ..evaluation.ground_truth import GroundTruthMasks
+    from ..evaluation.pixel_metrics import PixelMetrics
+    from ..report import outputs
+
+    model = load(part, backbone=backbone, threads=threads)
+    labeled = _test_images(test, good, defects, ground_truth)
+    options.adjust(model, sensitivity, threshold)
+    files = [path for path in (output, report) if path]
+    outputs.refuse_overwriting(files, [part, *(path for image in labeled for path in (image.path, image.mask) if path)])
+    masks = GroundTruthMasks(labeled)
+    for path in files:
+        outputs.make_folder(path.parent)
+    page = inspecting.new_page(f"Evaluation of {part.name}", model) if report else None
+    pixels = PixelMetrics() if len(masks) else None
+    kept = Kept()
+    sinks: list[Sink] = [kept, Messages(), Progress(options.progress(), len(labeled))]
+    if pixels:
+        sinks.append(Pixels(pixels, masks))
+    if page:
+        sinks.append(PageCards(page))
+    tasks = [Task(image.path, labeled=image) for image in labeled]
+    inspecting.run(tasks, model.inspect_many([image.path for image in labeled]), sinks)
+    good_scores = (model.good_scores_ / model.threshold_).tolist()
+    summary = metrics.summary(labeled, kept.results, pixels, model.limits_.promised_rate, good_scores)
+    lines, remarks = metrics.summary_lines(summary), metrics.remarks(summary)
+    show_lines(lines)
+    for remark in remarks:
+        click.echo(remark, err=True)
+    if output:
+        outputs.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", output)
+    if page and report:
+        page.facts |= lines
+        page.warnings += remarks
+        page.write(report)
+
+
+def _test_images(test: Path | None, good: Path | None, defects: Path | None, masks: Path | None) -> list[LabeledImage]:
+    from ..evaluation import ground_truth
+
+    if test is not None:
+        if good or defects or masks:
+            raise click.UsageError("TEST cannot be combined with --good, --defects or --ground-truth.")
+        return ground_truth.find_test_set(test)
+    if good is None or defects is None:
+        raise click.UsageError("Give TEST, or both --good and --defects.")
+    return ground_truth.find_in_folders(good, defects, masks)

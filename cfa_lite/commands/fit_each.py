@@ -1,0 +1,116 @@
+"""``cfa-lite fit --each``: one model per product, and where the images of each product are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import CfaLiteError, ImageError
+from . import options
+from .fitted_model import show_summary, write
+
+if TYPE_CHECKING:
+    from ..base.detector import Detector
+    from ..distributed.executor import Executor
+
+_GOOD_FOLDERS = ("train/good", "good")  # where a product may have its good images; the layout of MVTec AD first
+
+
+def fit_each(
+    model: Detector, folders: Sequence[Path], output: Path, report: Path | None, pool: Executor | None
+) -> None:
+    """Fit a copy of an estimator to each product and write the models. A product that fails does not end the run.
+
+    Parameters
+    ----------
+    model : Detector
+        Not fitted.
+    folders : sequence of Path
+        Folders of products.
+    output : Path
+        Folder of the models.
+    report : Path or None
+        Folder of the reports.
+    pool : Executor or None
+        Fits several products at once.
+    """
+    from ..features import image_files
+    from ..report import outputs
+
+    products = find_products(folders)
+    for folder in filter(None, (output, report)):
+        outputs.make_folder(folder)
+    images: dict[str, list[Path]] = {}
+    for name, folder in products.items():
+        try:
+            images[name] = [file.path for file in image_files.find_images([folder])]
+        except ImageError as error:
+            click.echo(f"{name}: {error}", err=True)
+    n_fitted = 0
+    for name, fitted in zip(images, _fitted(pool, model, list(images.values()))):
+        file = output / f"{name}.cfa"
+        try:
+            if isinstance(fitted, str):
+                raise ImageError(fitted)
+            write(fitted, file, outputs.make_folder(report / name) if report else None)
+        except CfaLiteError as error:
+            click.echo(f"{name}: {error}", err=True)
+            continue
+        if pool and pool.scheduler:  # local processes have logged it to the same terminal
+            for skipped in fitted.skipped_:
+                click.echo(f"skipped: {skipped.message}", err=True)
+        show_summary(fitted, file, prefix=f"{name}: ")
+        n_fitted += 1
+    n_failed = len(products) - n_fitted
+    click.echo(f"{len(products)} products: {n_fitted} fitted, {n_failed} failed", err=True)
+    if n_failed:
+        sys.exit(options.EXIT_FAILED)
+
+
+def _fitted(pool: Executor | None, model: Detector, products: list[list[Path]]) -> Iterator[Detector | str]:
+    from ..distributed import jobs
+
+    if pool:
+        return jobs.fit(pool, model, products)
+    return (jobs.fit_one(model, paths, options.progress()) for paths in products)
+
+
+def find_products(folders: Iterable[Path]) -> dict[str, Path]:
+    """Find the good images of each product.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Each folder directly in one of them is a product and names it. Hidden folders are skipped.
+
+    Returns
+    -------
+    dict of str to Path
+        The folder of the good images by the name of the product: its folder train/good or good, or the product's folder
+        itself.
+
+    Raises
+    ------
+    ImageError
+        If one of `folders` contains no product, or two products have the same name on a file system that ignores case.
+    """
+    found: dict[str, Path] = {}
+    names: dict[str, Path] = {}
+    for folder in folders:
+        inside = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        products = sorted(path for path in inside if not path.name.startswith("."))
+        if not products:
+            raise ImageError(
+                f"{folder} contains no folder of a product. Put the images of each product into a folder with its name."
+            )
+        for product in products:
+            other = names.setdefault(product.name.casefold(), product)
+            if other is not product:
+                raise ImageError(f"{other} and {product} are two products with the same name. Rename one of them.")
+            below = [product / place for place in _GOOD_FOLDERS if (product / place).is_dir()]
+            found[product.name] = [*below, product][0]
+    return found
