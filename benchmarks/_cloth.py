@@ -1,4 +1,4 @@
-"""What the benchmarks share: the demo's cloth at any width, and a product fitted on it."""
+"""Shared by the benchmarks: the demo's cloth at any width, and a model fitted on it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from PIL import Image
 from cfa_lite import CFA, threads
 from cfa_lite.demo import cloth
 
-_PIECE_PX = 1024  # wider cloth is made of pieces side by side: the demo draws no wider ones
+_PIECE_PX = 1024  # the demo draws no wider cloth, so wider images are made of pieces side by side
 _GOOD, _LINE = 0, 2  # seeds
 N_LINE = 10
 _N_GOOD = 8
 _N_CENTERS = 256
 _COARSEST_PX = 32  # stride 16 at half size
-_PATCHES_PER_CENTER = 4  # with fewer a level gets fewer centers
+_PATCHES_PER_CENTER = 4  # with fewer patches, a level gets fewer centers
 
 
 @dataclass(frozen=True)
 class Product:
-    """A model that works images at their own size, and `N_LINE` images for it, every second with a defect."""
+    """A model that processes images at their own size, and `N_LINE` images for it. Every second one has a defect."""
 
     size_px: tuple[int, int]
     part: Path
@@ -35,15 +35,15 @@ class Product:
 
 
 def sizes(text: str) -> list[tuple[int, int]]:
-    """For argparse: "256x256,4096x256", width x height -> [(256, 256), (256, 4096)], height and width."""
+    """Parse "256x256,4096x256" (width x height) into [(256, 256), (256, 4096)] (height, width) for argparse."""
     try:
         return [(int(h), int(w)) for w, h in (part.split("x") for part in text.split(","))]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give sizes as 256x256,4096x256") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes such as 256x256,4096x256") from None
 
 
 def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, with_defects: bool = False) -> list[Path]:
-    """Write `n` images of cloth, of which every second has a defect if so wanted, into a new folder; their paths."""
+    """Write `n` images of cloth into a new folder and return their paths. `with_defects`: every second has a defect."""
     folder.mkdir(parents=True)
 
     def one(place: int) -> Path:
@@ -61,13 +61,14 @@ def write(folder: Path, n: int, size_px: tuple[int, int], seed: int = _GOOD, wit
 
 
 def product(folder: Path, size_px: tuple[int, int]) -> Product:
-    """Fit on as few images as give every level its 256 centers."""
+    """Fit a model on just enough images for 256 centers in each level."""
     patches = size_px[0] * size_px[1] / _COARSEST_PX**2
     n_good = max(_N_GOOD, int(np.ceil(_N_CENTERS * _PATCHES_PER_CENTER / patches)))
     found = Product(size_px, folder / "part.cfa", write(folder / "line", N_LINE, size_px, _LINE, with_defects=True))
     model = CFA(size="full", n_centers=_N_CENTERS).fit(write(folder / "good", n_good, size_px))
-    few = {len(level.centers) for level in model.levels_} - {_N_CENTERS}
-    if few or tuple(model.training_["working_px"]) != size_px:
-        sys.exit(f"{found}: levels with {few} centers, worked at {model.training_['working_px']}")
+    n_centers = {len(level.centers) for level in model.levels_}
+    working_px = tuple(model.fitted_.training["working_px"])
+    if n_centers != {_N_CENTERS} or working_px != size_px:
+        sys.exit(f"{found}: the levels have {n_centers} centers, and the working size is {working_px}")
     model.save(found.part)
     return found

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a description of the machine, a timer that interleaves, clocks, a measured process."""
+"""Shared by the benchmarks: description of the machine, interleaved timing, clocks and measured processes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-Watched = tuple[str, Any, str]  # a name, and the module or class and the attribute that is its function
+Watched = tuple[str, Any, str]  # a label, and the function that it stands for: module or class, and attribute
 
 _PACKAGES = ("cfa-lite", "numpy", "numba", "onnxruntime", "scipy", "pillow", "threadpoolctl", "scikit-learn")
-_MIN_TIMED_SECONDS = 2e-3  # a timing is of so many calls that it takes this long, or clock and caller would count
+_MIN_TIMED_SECONDS = 2e-3  # one timing covers enough calls to take this long, so that the clock does not matter
 
-# The kernel counts what a process held before exec as its own peak, and that is its parent's memory. So a
-# small process in between starts the command and measures it; a benchmark that holds images does not count.
+# The kernel counts the memory of the parent at the time of exec in the peak of a process. Therefore a small process in
+# between starts the command and measures it, and the memory of the benchmark does not count.
 _MEASURE = """
 import json, os, subprocess, sys, time
 
@@ -38,17 +38,17 @@ print(json.dumps([seconds, os.waitstatus_to_exitcode(status), usage.ru_maxrss]))
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser whose help is the script's docstring."""
+    """Return an argument parser whose help is the docstring of the script."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def numbers(text: str) -> list[int]:
-    """For argparse: "0,1,2" -> [0, 1, 2]."""
+    """Parse "0,1,2" into [0, 1, 2] for argparse."""
     return [int(part) for part in text.split(",")]
 
 
 def print_machine(n_threads: int | str) -> None:
-    """Print what the numbers below it depend on."""
+    """Print what the results depend on: processor, versions and threads."""
     print(f"processor  {_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}")
     print(f"python     {platform.python_version()}")
     print(f"packages   {', '.join(f'{name} {_version(name)}' for name in _PACKAGES)}")
@@ -76,7 +76,7 @@ def _version(name: str) -> str:
 
 
 def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], object]:
-    """A function that calls `call` on the next of `items`, so that no image is always in the cache."""
+    """Return a function that calls `call` with the next of `items`, so that no image stays in the cache."""
     place = -1
 
     def next_one() -> object:
@@ -90,10 +90,10 @@ def in_turn(items: list[Any], call: Callable[[Any], object]) -> Callable[[], obj
 def interleaved(
     alternatives: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, np.ndarray]:
-    """Seconds a call (rounds,) of each alternative, run A B C, A B C, ...
+    """Return the seconds per call (rounds,) of each alternative. The alternatives run in turn: A B C, A B C, ...
 
-    What slows the machine down for a while then slows all of them, and their ratio in a round stays. With
-    ``time.thread_time`` for a clock, what other processes take does not count; for work of one thread only.
+    A slow phase of the machine then slows all alternatives, and their ratio within a round stays the same. The clock
+    ``time.thread_time`` leaves out the time of other processes; use it for work on one thread only.
     """
     calls = {}
     for name, call in alternatives.items():
@@ -112,26 +112,26 @@ def interleaved(
 
 
 def ratio(of: np.ndarray, to: np.ndarray) -> str:
-    """Median of the rounds' ratios, and where the middle 80 % of them lie."""
+    """Return the median of the ratios over the rounds, with their 10th and 90th percentiles."""
     low, median, high = np.percentile(of / to, (10, 50, 90))
     return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def print_interleaved(title: str, seconds: dict[str, np.ndarray]) -> None:
-    """Print the median of each alternative, and its ratio to the first of them."""
+    """Print the median of each alternative, and its ratio to the first alternative."""
     first = next(iter(seconds.values()))
     print(f"\n{title}")
     width = max(map(len, seconds))
-    print(f"  {'':{width}s}  {'median':>11s}  times the first (10 % to 90 %)")
+    print(f"  {'':{width}s}  {'median':>11s}  times the first (10% to 90%)")
     for name, taken in seconds.items():
         print(f"  {name:{width}s}  {np.median(taken) * 1e3:8.3f} ms  {ratio(taken, first)}", flush=True)
 
 
 class Clocks:
-    """Seconds by name, of functions while they are watched; what one spends in another that is watched counts there.
+    """Measure the seconds of watched functions by label. Time in a nested watched function counts for that one only.
 
-    What runs in other threads than this object's own counts as seconds over `n_threads`, and there are so many of them. A
-    context manager counts while it is entered and left, not for what it holds.
+    Seconds in other threads than the one that made this object are divided by `n_threads`, their number. A context
+    manager counts while it is entered and left; its body does not count.
     """
 
     def __init__(self, n_threads: int = 1):
@@ -141,7 +141,7 @@ class Clocks:
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Count a block."""
+        """Measure the body of a ``with`` block."""
         outer, self._here.inner = getattr(self._here, "inner", 0.0), 0.0
         start = time.perf_counter()
         try:
@@ -153,8 +153,8 @@ class Clocks:
                 self.spent[name] += (seconds - self._here.inner) / share
             self._here.inner = outer + seconds
 
-    def counted(self, call: Callable, name_of: Callable[..., str]) -> Callable:
-        """A function that does what `call` does, counted under the name that `name_of` gives its arguments."""
+    def counted(self, call: Callable[..., Any], name_of: Callable[..., str]) -> Callable[..., Any]:
+        """Return a function that does the same as `call` and is measured under the label `name_of(*args)`."""
 
         def run(*args: Any, **options: Any) -> Any:
             name = name_of(*args)
@@ -165,7 +165,7 @@ class Clocks:
         return run
 
     @contextmanager
-    def _held(self, block: AbstractContextManager, name: str) -> Iterator[Any]:
+    def _held(self, block: AbstractContextManager[Any], name: str) -> Iterator[Any]:
         with self.timing(name):
             value = block.__enter__()
         try:
@@ -176,7 +176,7 @@ class Clocks:
 
     @contextmanager
     def watching(self, table: Sequence[Watched]) -> Iterator[None]:
-        """Watch all functions of a table in a block."""
+        """Measure all functions of a table during a ``with`` block."""
         found = [(owner, attribute, getattr(owner, attribute)) for _, owner, attribute in table]
         for (name, *_), (owner, attribute, call) in zip(table, found):
             setattr(owner, attribute, self.counted(call, lambda *_, name=name: name))
@@ -188,24 +188,24 @@ class Clocks:
 
 
 def check_table(table: Sequence[Watched]) -> None:
-    """End with an error if a function of a table is no more; the code moves on, and the table has to follow."""
+    """End the script if a function of a table no longer exists."""
     for name, owner, attribute in table:
         if not hasattr(owner, attribute):
-            sys.exit(f"{name}: {owner.__name__} has no {attribute} any more. Bring the script's table up to date.")
+            sys.exit(f"{name!r}: {owner.__name__} has no attribute {attribute}. Update the table of the script.")
 
 
 def cfa_lite_command() -> str:
-    """The ``cfa-lite`` that is installed beside this interpreter."""
+    """Return the path of the ``cfa-lite`` command that is installed with this interpreter."""
     return str(Path(sys.executable).parent / "cfa-lite")
 
 
-def run_measured(command: Sequence[str | os.PathLike]) -> tuple[float, float]:
-    """Run a command; seconds of the whole process, and its peak memory in MB (Linux and macOS only)."""
+def run_measured(command: Sequence[str | os.PathLike[str]]) -> tuple[float, float]:
+    """Run a command. Return its seconds and its peak memory in MB (Linux and macOS only)."""
     command = [os.fspath(part) for part in command]
     measured = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True)
     if measured.returncode:
-        sys.exit(f"{' '.join(command)} cannot be started\n{measured.stderr}")
+        sys.exit(f"{' '.join(command)} cannot be started.\n{measured.stderr}")
     seconds, exit_code, peak = json.loads(measured.stdout)
     if exit_code:
-        sys.exit(f"{' '.join(command)} ended with {exit_code}\n{measured.stderr}")
-    return seconds, peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kB elsewhere
+        sys.exit(f"{' '.join(command)} failed with exit code {exit_code}.\n{measured.stderr}")
+    return seconds, peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kB on Linux

@@ -1,145 +1,168 @@
-"""What does each ingredient of the default recipe give, over all sets?
+"""What does each ingredient of the default recipe contribute, over all data sets?
 
-    python benchmarks/ablation.py ../shared/data
-    python benchmarks/ablation.py ../shared/data --sets hk_star --seeds 0
+    python benchmarks/ablation.py --data DATA
+    python benchmarks/ablation.py --data DATA --sets hk_star --seeds 0
 
-One fit with trained descriptors and one without, a set and seed; every other row changes what is done with the same
-distances. Measures are those of evaluate.py on maps brought to the images' size. A row's differences are to
-`adapted`, set by set in the mean over seeds: their mean, the worst set, and the standard error of the mean over seeds
-of the difference of a set, in the mean over sets. Recipe `paper` is in benchmarks/paper.py: 20 times the time.
+For each data set and seed, one model is fitted with trained descriptors and one without. Every other row changes what
+is done with the same distances. The measures come from the script `--evaluate`, on maps that are resized to the size of
+the image. Outliers are not left out.
+
+Differences are to the row `adapted`, for each data set in the mean over the seeds. The table shows their mean, their
+standard error over the seeds (the mean over the data sets), and the data set with the lowest difference. The published
+recipe is in benchmarks/published.py, because it takes 20 times as long.
 """
 
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import _common
 import _sets
 import numpy as np
 
 from cfa_lite import threads
-from cfa_lite.features import images
-from cfa_lite.features.backbone import Backbone, find_spec
+from cfa_lite.features import feature_maps, images
+from cfa_lite.features.backbone import Backbone
 from cfa_lite.features.feature_cache import FeatureStore
-from cfa_lite.fitted import Finish
-from cfa_lite.inference import scorer
+from cfa_lite.features.manifest import find_spec
+from cfa_lite.inference.levels import Level
+from cfa_lite.inference.scorer import Scorer
 from cfa_lite.method import anomaly_map
-from cfa_lite.training import fit, recipes
+from cfa_lite.training import extraction, fit
+from cfa_lite.training.settings import Ingredients, Settings
+from cfa_lite.training.training_set import Framing, Source
 
-BACKGROUND = 0.25
-
-
-def evenly(levels):
-    """The same weight for each pooled level; they add up to 1, as the position means expect."""
-    n_pooled = sum(lv.key.pooled for lv in levels)
-    return [replace(lv, score_weight=lv.key.pooled / n_pooled) for lv in levels]
+MAX_MEMORY_MB = 2000
+Change = Callable[[Scorer], Scorer]
 
 
-def only(chosen):
-    """Levels that `chosen` keeps; what is left of the score's weights is scaled to 1."""
+def unchanged(scorer: Scorer) -> Scorer:
+    return scorer
 
-    def change(levels, finish):
-        kept = [lv for lv in levels if chosen(lv)]
-        total = sum(lv.score_weight for lv in kept)
-        return [replace(lv, score_weight=lv.score_weight / total) for lv in kept], finish
+
+def setting(**values: object) -> Change:
+    return lambda scorer: replace(scorer, **values)  # type: ignore[arg-type]
+
+
+def evenly(scorer: Scorer) -> Scorer:
+    """Give each pooled level the same weight. The weights sum to 1, as the position means expect."""
+    n_pooled = sum(level.key.pooled for level in scorer.levels)
+    return replace(
+        scorer, levels=tuple(replace(level, score_weight=level.key.pooled / n_pooled) for level in scorer.levels)
+    )
+
+
+def whitened(scorer: Scorer) -> Scorer:
+    return replace(evenly(scorer), position_mean=None, map_smoothing=anomaly_map.SMOOTHING_SHARE, map_unit=1.0)
+
+
+def only(chosen: Callable[[Level], bool]) -> Change:
+    """Keep the levels that `chosen` accepts, and scale the weights of the score that remain to a sum of 1."""
+
+    def change(scorer: Scorer) -> Scorer:
+        kept = [level for level in scorer.levels if chosen(level)]
+        total = sum(level.score_weight for level in kept)
+        return replace(scorer, levels=tuple(replace(level, score_weight=level.score_weight / total) for level in kept))
 
     return change
 
 
-def pooled_map(levels, finish):  # unpooled levels have no weight in the score
-    return [lv for lv in levels if lv.key.pooled], finish
-
-
-NONE = Finish(anomaly_map.SMOOTHING_SHARE)
-NOT_BROUGHT = ("none", "map not brought to the score")
-# name: (descriptors trained, change of levels and finish, share of the background removed)
-ROWS = {
-    "adapted": (True, lambda levels, finish: (levels, finish), BACKGROUND),
-    "none": (False, lambda levels, finish: (evenly(levels), NONE), BACKGROUND),
-    "descriptors not trained": (False, lambda levels, finish: (levels, finish), BACKGROUND),
-    "levels weighted evenly": (True, lambda levels, finish: (evenly(levels), finish), BACKGROUND),
-    "no position means": (True, lambda levels, finish: (levels, replace(finish, position_mean=None)), BACKGROUND),
-    "map smoothed as the score": (
-        True,
-        lambda levels, finish: (levels, replace(finish, map_smoothing=anomaly_map.SMOOTHING_SHARE)),
-        BACKGROUND,
-    ),
-    "map not brought to the score": (True, lambda levels, finish: (levels, finish), BACKGROUND),
-    "background left": (True, lambda levels, finish: (levels, finish), 0.0),
-    "half the background off": (True, lambda levels, finish: (levels, finish), 0.5),
-    "working size alone": (True, only(lambda lv: lv.key.divisor == 1), BACKGROUND),
-    "half size alone": (True, only(lambda lv: lv.key.divisor == 2), BACKGROUND),
-    "map of pooled levels": (True, pooled_map, BACKGROUND),
+WHITENED, NOT_BROUGHT = "whitened, map not brought to the score", "map not brought to the score"
+PLAIN_MAPS = (WHITENED, NOT_BROUGHT)
+# name: (whether the descriptors are trained, change of the fitted scorer)
+ROWS: dict[str, tuple[bool, Change]] = {
+    "adapted": (True, unchanged),
+    WHITENED: (False, whitened),
+    "descriptors not trained": (False, unchanged),
+    "levels weighted evenly": (True, evenly),
+    "no position means": (True, setting(position_mean=None)),
+    "map smoothed as the score": (True, setting(map_smoothing=anomaly_map.SMOOTHING_SHARE)),
+    NOT_BROUGHT: (True, unchanged),
+    "background left": (True, setting(background_share=0.0)),
+    "half the background off": (True, setting(background_share=0.5)),
+    "working size alone": (True, only(lambda level: level.key.divisor == 1)),
+    "half size alone": (True, only(lambda level: level.key.divisor == 2)),
+    "map of pooled levels": (True, only(lambda level: level.key.pooled)),  # the others have no weight in the score
 }
 
 
 class Ablation:
-    """A set's features, kept once, and the measures of each row for a seed."""
+    """A data set whose training features are extracted once for each seed, and the measures of each row."""
 
-    def __init__(self, root, network, n_threads, evaluate, store):
-        self.network, self.n_threads, self.store = network, n_threads, store
+    def __init__(self, root: Path, backbone: Backbone, n_threads: int, evaluate: ModuleType):
+        self.backbone, self.n_threads = backbone, n_threads
         self.test = _sets.TestSet(root, evaluate)
-        self.given = _sets.train_images(root)
+        self.source = Source(_sets.train_images(root))
 
-    def run(self, seed):
-        quiet = lambda *a: None  # noqa: E731
-        good = recipes.read(self.given, self.network, self.store, seed, True, self.n_threads, quiet)
-        found = {}
-        for trained in (True, False):
-            learnt = fit.learn(
-                good, self.network.spec.sha256, n_centers=256, shrinkage=0.1, background=BACKGROUND,
-                ingredients=fit.Ingredients(without_outliers=False, trained=trained), promise=fit.Promise(), seed=seed, n_threads=self.n_threads, progress=quiet,
-            ).learnt  # fmt: skip
-            rows = {name: row[1:] for name, row in ROWS.items() if row[0] == trained}
-            found |= self.measure(learnt, rows)
+    def run(self, seed: int) -> np.ndarray:
+        """Return the measures (rows, 3) for a seed."""
+        framing = Framing(extraction.WORKING_AREA_PX, feature_maps.unit_px(self.backbone), one_size=False)
+        found: dict[str, np.ndarray] = {}
+        with threads.serial_blas(), FeatureStore(MAX_MEMORY_MB) as store:
+            good = extraction.read(
+                self.source, framing, self.backbone, store,
+                n_defects=extraction.N_DEFECTS, random_state=seed, n_threads=self.n_threads,
+            )  # fmt: skip
+            for is_trained in (True, False):
+                ingredients = Ingredients(without_outliers=False, trained=is_trained)
+                settings = Settings(ingredients=ingredients, random_state=seed, n_threads=self.n_threads)
+                scorer = fit.fit(good, self.backbone.spec, settings).product.scorer
+                assert isinstance(scorer, Scorer)
+                changed = {name: change(scorer) for name, (trained, change) in ROWS.items() if trained == is_trained}
+                found.update(self.measure(scorer, changed))
         return np.array([found[name] for name in ROWS])
 
-    def measure(self, learnt, rows):
-        """Measures of rows (change, background) on the same distances."""
-        changed = {name: (*change(learnt.levels, learnt.finish), share) for name, (change, share) in rows.items()}
+    def measure(self, fitted: Scorer, changed: dict[str, Scorer]) -> dict[str, np.ndarray]:
+        """Return the measures of each changed scorer. All of them share the distances of the fitted one."""
 
-        def one(path):
-            bands = images.read(path)
-            w, h = bands[0].size
-            size_px = images.working_size((h, w), learnt.scale, scorer.unit_px(self.network))
-            maps = scorer.maps_of_pixels(images.to_pixels(bands, size_px), self.network)
-            distances = scorer.distance_maps(maps, learnt.levels, None, size_px)
-
-            def answer(name, how):
-                if name not in NOT_BROUGHT:
-                    raw = scorer.combine(distances, *how, size_px)
-                    return float(raw.max()), raw
-                score = scorer.score_map(distances, *how, size_px).max()
-                return float(score), scorer.shown_map(distances, *how, size_px)
-
-            answers = [answer(name, how) for name, how in changed.items()]
-            return [(score, self.test.shrunk(shown, (h, w))) for score, shown in answers]
+        def one(path: Path) -> list[tuple[float, np.ndarray | None]]:
+            loaded = images.read(path)
+            size_px = fitted.working_size(loaded.size_px, self.backbone)
+            maps = feature_maps.from_pixels(images.to_pixels(loaded, size_px), self.backbone)
+            distances = fitted.distances(maps)
+            answers = []
+            for name, scorer in changed.items():
+                score = scorer.score(distances, size_px)
+                if name in PLAIN_MAPS:
+                    shown = scorer._plain_map(distances, size_px)
+                else:
+                    shown = scorer.map_with_peak(distances, size_px, score)
+                answers.append((score, self.test.shrunk(shown, loaded.size_px)))
+            return answers
 
         by_row = zip(*threads.ordered_map(one, self.test.paths, self.n_threads))
-        return {name: self.test.measures(*zip(*results)) for name, results in zip(changed, by_row)}
+        return {name: self.test.measures(*zip(*answers)) for name, answers in zip(changed, by_row)}
 
 
-def main():
+def main() -> None:
     parser = _sets.parser(__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--backbone", default="lite0")
+    parser.add_argument("--backbone", default="lite0", metavar="NAME|PATH")
     args = parser.parse_args()
     evaluate = _sets.evaluate_module(args)
-    network = Backbone(find_spec(args.backbone))
+    backbone = Backbone(find_spec(args.backbone))
     _common.print_machine(args.threads)
-    by_set = {}
-    for name in _sets.names(args):
-        with threads.serial_blas(), FeatureStore(2000) as store:
-            ablation = Ablation(args.data / name, network, args.threads, evaluate, store)
-            by_set[name] = np.array([ablation.run(seed) for seed in args.seeds])  # (seeds, rows, measures)
-        means = by_set[name].mean(axis=0)
-        print(f"<!-- {name}: " + "; ".join(f"{row} {show(m)}" for row, m in zip(ROWS, means)) + " -->", flush=True)
-    print_table(by_set)
+    print_table({name: measured(name, backbone, args, evaluate) for name in _sets.names(args)})
 
 
-def show(values):
+def measured(name: str, backbone: Backbone, args: Namespace, evaluate: ModuleType) -> np.ndarray:
+    """Return the measures (seeds, rows, 3) of a data set."""
+    ablation = Ablation(args.data / name, backbone, args.threads, evaluate)
+    found = np.array([ablation.run(seed) for seed in args.seeds])
+    means = zip(ROWS, found.mean(axis=0))
+    print(f"<!-- {name}: " + "; ".join(f"{row} {show(values)}" for row, values in means) + " -->", flush=True)
+    return found
+
+
+def show(values: Iterable[float]) -> str:
     return "/".join("-" if np.isnan(v) else f"{v:.4f}" for v in values)
 
 
-def print_table(by_set):
+def print_table(by_set: dict[str, np.ndarray]) -> None:
     means = np.array([found.mean(axis=0) for found in by_set.values()])  # (sets, rows, measures)
     print("\n| | mean of sets | difference | its error over seeds | worst sets |\n|---|---|---|---|---|")
     for r, row in enumerate(ROWS):
@@ -150,10 +173,10 @@ def print_table(by_set):
             if np.isfinite(differences[:, m]).any():
                 at = int(np.nanargmin(differences[:, m]))
                 worst.append(f"{differences[at, m]:+.4f} {measure} {list(by_set)[at]}")
-        cells = [row, show(np.nanmean(means[:, r], axis=0))]
+        cells = [row, show(_sets.mean(means[:, r]))]
         cells += ["", "", ""] if r == 0 else [
-            "/".join(f"{v:+.4f}" for v in np.nanmean(differences, axis=0)),
-            show(np.nanmean(errors, axis=0)), ", ".join(worst),
+            "/".join("-" if np.isnan(v) else f"{v:+.4f}" for v in _sets.mean(differences)),
+            show(_sets.mean(errors)), ", ".join(worst),
         ]  # fmt: skip
         print(f"| {' | '.join(cells)} |")
     print("\n| set | " + " | ".join(list(ROWS)[:2]) + " |\n|---|---|---|")

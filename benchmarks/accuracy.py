@@ -1,12 +1,12 @@
-"""How well are defects found and shown on data sets in the MVTec AD layout?
+"""How well are defects found and outlined on data sets in the layout of MVTec AD?
 
-    python benchmarks/accuracy.py ../shared/data
-    python benchmarks/accuracy.py ../shared/data --sets hk_star,elpv_poly --seeds 0 -- --shrinkage 0.2
+    python benchmarks/accuracy.py --data DATA
+    python benchmarks/accuracy.py --data DATA --sets hk_star,elpv_poly --seeds 0 -- --shrinkage 0.2
 
-Runs evaluate.py, which measures independently of this project, for every set (folder that holds train/good) and
-seed, one after another; what stands after -- goes to ``cfa-lite fit``. Measures are the mean over seeds and, in
-brackets, the largest less the smallest; what follows them is of the last seed. The JSON line of each run goes to
-stderr as soon as it is known, the table to stdout at the end.
+For each data set (a folder that holds train/good) and seed, the script `--evaluate` runs the command ``cfa-lite`` and
+measures the results independently of this project. Options after ``--`` go to ``cfa-lite fit``. The table shows the
+mean of each measure over the seeds and, in brackets, the range. The other columns are those of the last seed. The JSON
+line of each run goes to stderr at once, and the table to stdout at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import _common
 import _sets
@@ -32,8 +33,9 @@ OF_LAST_SEED = {
 
 
 def main() -> None:
-    ours, fit_options = sys.argv[1:], []
-    if "--" in ours:  # argparse would mix what follows it with the positional arguments
+    ours: list[str] = sys.argv[1:]
+    fit_options: list[str] = []
+    if "--" in ours:
         fit_options = ours[ours.index("--") + 1 :]
         ours = ours[: ours.index("--")]
     args = _sets.parser(__doc__).parse_args(ours)
@@ -42,23 +44,25 @@ def main() -> None:
         name: [run(evaluate, args.data / name, ["--seed", str(seed), *fit_options]) for seed in args.seeds]
         for name in _sets.names(args)
     }
-    _common.print_machine("as given for fit, all cores else" if "--threads" in fit_options else "all cores")
+    _common.print_machine("as in the options of fit" if "--threads" in fit_options else "all cores")
     print(f"fit        seeds {', '.join(map(str, args.seeds))}; options: {' '.join(fit_options) or 'none'}\n")
     print_table(records)
 
 
-def run(evaluate: Path, data_set: Path, fit_options: list[str]) -> dict:
-    """The measures of one fit. Its options come before the set: argparse refuses fit's after them otherwise."""
+def run(evaluate: Path, data_set: Path, fit_options: list[str]) -> dict[str, Any]:
+    """Return the measures of one fit."""
+    # argparse in the script accepts its own options only before the data set
     command = [sys.executable, evaluate, "--command", _common.cfa_lite_command(), data_set, "--", *fit_options]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stderr}")
+        sys.exit(f"{' '.join(map(str, command))} failed with exit code {done.returncode}.\n{done.stderr}")
     line = done.stdout.strip().splitlines()[-1]
     print(line, file=sys.stderr, flush=True)
-    return json.loads(line)
+    record: dict[str, Any] = json.loads(line)
+    return record
 
 
-def print_table(records: dict[str, list[dict]]) -> None:
+def print_table(records: dict[str, list[dict[str, Any]]]) -> None:
     print(f"| set | fit on / scored | {' | '.join([*MEASURES.values(), *OF_LAST_SEED.values()])} |")
     print("|---|---|" + "---|" * (len(MEASURES) + len(OF_LAST_SEED)))
     means: dict[str, list[float]] = {measure: [] for measure in MEASURES}

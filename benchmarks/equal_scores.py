@@ -5,8 +5,8 @@
     python benchmarks/equal_scores.py compare before.npz after.npz
 
 `dump` fits and scores every recipe, preset, mask and tile setting on the project's own cloth, and the most common
-settings on data sets with the MVTec AD layout (``--data``; by default three of ../shared/data, those that exist).
-It runs on states before and after the first release's names: `_names` holds what was called otherwise.
+settings on data sets with the MVTec AD layout that are found below ``--data``.
+It runs on states before and after the names of the first release: `make_model` knows both.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""What does the INT8 backbone cost in error and gain in time, against float and against other ways to quantise?
+"""What does the INT8 network cost in error and save in time, compared with float32 and with other ways to quantize?
 
     pip install onnx
     python benchmarks/int8.py
 
-Variants are made by onnxruntime.quantization (u8 activations, s8 weights by channel, QDQ) or by models/quantise.py with
-something left out, from its images (Percentile and Entropy from every third whole one), and take turns on one thread.
-Errors are |map - float's map| / |float's map|, the median over images of the same kinds drawn with another seed, at
-stride 4, 8 and 16; "whitened" are those of maps whitened image by image as descriptors are, where small directions
-count as much as large ones. Times are processor time, as others may be at work.
+The variants come from onnxruntime.quantization (unsigned 8-bit activations, signed 8-bit weights per channel, QDQ), or
+from models/quantize.py with one step left out. They are calibrated on the images of models/quantize.py; Percentile and
+Entropy use every third image, not halved. The variants take turns on one thread.
+
+The error is |map - float map| / |float map| at strides 4, 8 and 16, the median over images of the same kinds from
+another seed. "whitened" is the error after the whitening of the float maps of each image, which gives small directions
+as much weight as large ones. Times are processor time, so other processes do not count.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import _common
 import numpy as np
@@ -25,11 +29,11 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 
 from cfa_lite import CFA
 from cfa_lite.demo.cloth import weave
-from cfa_lite.features.backbone import find_spec, models_folder
+from cfa_lite.features.manifest import find_spec, models_folder
 from cfa_lite.features.runtime import onnxruntime
 
 sys.path.insert(0, str(models_folder()))
-import quantise
+import quantize
 
 SHRINKAGE = 0.1
 HEAD = ["stem", "block0.depthwise", "block0.project"]
@@ -37,41 +41,41 @@ NO_LIMIT = 10**9
 
 
 class Fed:
-    """Images as onnxruntime.quantization reads them."""
+    """Calibration images in the form that onnxruntime.quantization reads."""
 
-    def __init__(self, inputs):
+    def __init__(self, inputs: Iterable[np.ndarray]):
         self._left = iter(inputs)
 
-    def get_next(self):
+    def get_next(self) -> dict[str, np.ndarray] | None:
         pixels = next(self._left, None)
         return None if pixels is None else {"pixels": pixels[None]}
 
 
-class SevenBits(quantise.Quantiser):
+class SevenBits(quantize.Quantizer):
     max_weight, max_pair = 63, NO_LIMIT
 
 
-class Unpaired(quantise.Quantiser):
+class Unpaired(quantize.Quantizer):
     max_pair = NO_LIMIT
 
 
-class OneUnit(quantise.Quantiser):
-    def units(self, largest):
+class OneUnit(quantize.Quantizer):
+    def units(self, largest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: np.full_like(unit, unit.max()) for name, unit in super().units(largest).items()}
 
 
-class BiasLeft(quantise.Quantiser):
-    def integer_weight(self, node, max_pair=None):
+class BiasLeft(quantize.Quantizer):
+    def integer_weight(self, node: Any, max_pair: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         integers, scale, _ = super().integer_weight(node, max_pair)
         return integers, scale, self.scaled(node)[1]
 
 
 def variants(float_path: Path, folder: Path) -> dict[str, str]:
-    """Paths of graphs by what they are; float first."""
+    """Write the graph of each variant and return its path; float32 comes first."""
     graph = onnx.load(float_path)
-    inputs = normalised(quantise.calibration_images())
-    made = {"float32": str(float_path), "shipped": str(find_spec(quantise.NAME).path)}
-    theirs = {
+    inputs = normalized(quantize.calibration_images())
+    made = {"float32": str(float_path), "shipped": str(find_spec(quantize.NAME).path)}
+    theirs: dict[str, dict[str, Any]] = {
         "onnxruntime, MinMax": {},
         "onnxruntime, MinMax, QOperator": {"quant_format": QuantFormat.QOperator},
         "onnxruntime, Percentile": {"calibrate_method": CalibrationMethod.Percentile},
@@ -80,13 +84,13 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
     }
     for i, (name, options) in enumerate(theirs.items()):
         made[name] = str(folder / f"theirs{i}.onnx")
-        # histograms take images of one size, and keep all their maps in memory
+        # histograms need images of one size, and keep all maps in memory
         fed = Fed(inputs[::6] if "calibrate_method" in options else inputs)
         quantize_static(
             str(float_path), made[name], fed, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             per_channel=True, **{"quant_format": QuantFormat.QDQ, **options},
         )  # fmt: skip
-    ranges = quantise.channel_ranges(graph, inputs)
+    ranges = quantize.channel_ranges(graph, inputs)
     ours = {
         "ours, pairs not limited": Unpaired,
         "ours, weights of 7 bits": SevenBits,
@@ -99,22 +103,22 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
     return made
 
 
-def normalised(images):
-    spec = find_spec(quantise.SOURCE)
+def normalized(images: Iterable[np.ndarray]) -> list[np.ndarray]:
+    spec = find_spec(quantize.SOURCE)
     mean, std = (np.float32(values)[:, None, None] for values in (spec.mean, spec.std))
     return [(pixels - mean) / std for pixels in images]
 
 
-def session_of(path: str):
+def session_of(path: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def maps_of(session, pixels: np.ndarray) -> list[np.ndarray]:
-    """Maps as (channels, positions)."""
-    found = session.run([name for name, _, _ in find_spec(quantise.SOURCE).outputs], {"pixels": pixels[None]})
+def maps_of(session: Any, pixels: np.ndarray) -> list[np.ndarray]:
+    """Return the feature maps as (channels, positions) float64."""
+    found = session.run([name for name, _, _ in find_spec(quantize.SOURCE).outputs], {"pixels": pixels[None]})
     return [m[0].reshape(m.shape[1], -1).astype(np.float64) for m in found]
 
 
@@ -123,9 +127,9 @@ def whitening(maps: np.ndarray) -> np.ndarray:
     return (vectors / np.sqrt(np.maximum(values, 0) + SHRINKAGE * values.mean())).T
 
 
-def errors(sessions: dict, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Median over images of the relative error, plain and whitened: (2, n_outputs) of each variant."""
-    taken: dict[str, list] = {name: [] for name in sessions}
+def errors(sessions: dict[str, Any], inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the median relative error (2, n_outputs) of each variant: as it is, and whitened."""
+    taken: dict[str, list[Any]] = {name: [] for name in sessions}
     for pixels in inputs:
         exact = maps_of(sessions["float32"], pixels)
         whiten = [whitening(e) for e in exact]
@@ -147,11 +151,11 @@ def main() -> None:
     _common.print_machine(1)
     with tempfile.TemporaryDirectory() as folder:
         sessions = {
-            name: session_of(path) for name, path in variants(find_spec(quantise.SOURCE).path, Path(folder)).items()
+            name: session_of(path) for name, path in variants(find_spec(quantize.SOURCE).path, Path(folder)).items()
         }
-    # a flat image has one value a channel, but for its grain: there is nothing to be near to
-    images = [p for p in quantise.calibration_images(seed=1, n_rounds=1) if p.std() > 3]
-    found = errors(sessions, normalised(images))
+    # a flat image has only noise, so its relative error means nothing
+    images = [p for p in quantize.calibration_images(seed=1, n_rounds=1) if p.std() > 3]
+    found = errors(sessions, normalized(images))
     print(f"\n{len(images)} images\n| | error, stride 4, 8, 16 | whitened |\n|---|---|---|")
     for name, (plain, white) in found.items():
         print(f"| {name} | {' '.join(f'{v:.3f}' for v in plain)} | {' '.join(f'{v:.3f}' for v in white)} |")
@@ -166,11 +170,11 @@ def main() -> None:
     )
 
 
-def whole_images() -> dict:
-    """Scoring one image by models that differ in their backbone only."""
+def whole_images() -> dict[str, Callable[[], object]]:
+    """Return calls that inspect one image with models that differ only in the backbone."""
     rng = np.random.default_rng(0)
     good, new = [weave(rng) for _ in range(30)], weave(rng)
-    models = {name: CFA(backbone=name, threads=1).fit(good) for name in (quantise.SOURCE, quantise.NAME)}
+    models = {name: CFA(backbone=name, threads=1).fit(good) for name in (quantize.SOURCE, quantize.NAME)}
     return {name: partial(model.inspect, new) for name, model in models.items()}
 
 

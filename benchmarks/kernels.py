@@ -1,10 +1,10 @@
-"""Is each kernel faster than its NumPy twin, and which block size suits neighbors.nearest?
+"""Is each kernel faster than the same in NumPy, and which block size is best for neighbors.nearest?
 
     python benchmarks/kernels.py
 
-Sizes are those of a 256x256 px image: 4096 x 24, 1024 x 40 and 256 x 112 patch features, 256 centers; for
-what fitting does as well, also 65,536 points. Everything runs on one thread and one BLAS thread, interleaved.
-Each alternative is checked against the kernel before it is timed.
+The sizes are those of an image of 256x256 pixels: 4096 x 24, 1024 x 40 and 256 x 112 patch features, and 256 centers.
+Kernels that fitting uses are also timed with 65,536 points. Everything runs on one thread, and the alternatives take
+turns. The result of each alternative is compared with that of the kernel before it is timed.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def main() -> None:
             pool3x3(rng, d, int(n**0.5), args.rounds)
         for n, d in (*IMAGE_SIZES, *fit_sizes):
             block_size(rng, n, d, args.rounds)
-        # recipe `paper`: one block of rows against the bank of a 56x56 grid, and one image
+        # the published recipe: one block of patches and the bank of a 56x56 grid, and one image
         merge_nearest(rng, 256, 3136, 176, args.rounds)
-        # recipe `adapted`: a batch of training
+        # recipe "adapted": one training batch
         merge_nearest(rng, 2048, 256, 40, args.rounds)
         hypersphere_gradient(rng, 3136, 176, args.rounds)
 
@@ -66,7 +66,7 @@ def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) ->
         return near.argmax(0), np.maximum(points_sq - 2 * near.max(0), 0)
 
     def numpy_blocks() -> tuple[np.ndarray, np.ndarray]:
-        # as neighbors.nearest feeds the kernel: what is searched is still in the cache
+        # in the blocks of neighbors.nearest, so that the products are still in the cache
         found, least = np.empty(n, np.intp), np.empty(n, np.float32)
         for start in range(0, n, neighbors._BLOCK):
             part = slice(start, min(start + neighbors._BLOCK, n))
@@ -82,13 +82,13 @@ def nearest_of_columns(rng: np.random.Generator, n: int, d: int, rounds: int) ->
     }
     for name, call in alternatives.items():
         found, least = call()
-        # two centers as near as each other but for rounding may change places
+        # two centers at the same distance up to rounding may change places
         assert np.mean(found == kernel()[0]) > 0.999 and np.allclose(least, distance_sq, rtol=1e-4, atol=1e-4), name
     _common.print_interleaved(f"nearest_of_columns, {n} x {d}", _common.interleaved(alternatives, rounds))
 
 
 def distances(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
-    """A level's distances with descriptor and bank folded into one matrix, and described first, then searched."""
+    """Compare one folded matrix for descriptor and bank with a descriptor that is followed by a search."""
     patches, weight, centers = normal(rng, d, n), normal(rng, d, d) / np.float32(d**0.5), normal(rng, N_CENTERS, d)
     matrices = neighbors.folded(weight, centers)
 
@@ -127,7 +127,7 @@ def add_to_clusters(rng: np.random.Generator, n: int, d: int, rounds: int) -> No
         return sums, np.bincount(labels, minlength=N_CENTERS)
 
     def one_hot() -> tuple[np.ndarray, np.ndarray]:
-        # float32, or it would be slower still: it gives up the long sums in float64
+        # float32 is less precise than the sums of the kernel, but float64 would be even slower
         hot = (labels == np.arange(N_CENTERS, dtype=np.int32)[:, None]).astype(np.float32)
         return hot @ points, hot.sum(1)
 
@@ -227,7 +227,7 @@ def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
         neighbors.nearest(points, centers)
 
     in_use = min(usual, n)
-    sizes = dict.fromkeys([in_use, *(block for block in BLOCKS if block < n), n])  # the one in use is the first
+    sizes = dict.fromkeys([in_use, *(block for block in BLOCKS if block < n), n])  # the size in use comes first
 
     def name_of(size: int) -> str:
         return ("all" if size == n else str(size)) + (" (in use)" if size == in_use else "")
@@ -237,7 +237,7 @@ def block_size(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
         seconds = _common.interleaved(alternatives, rounds)
     finally:
         neighbors._BLOCK = usual
-    _common.print_interleaved(f"product and nearest_of_columns by points a block, {n} x {d}", seconds)
+    _common.print_interleaved(f"product and nearest_of_columns by points per block, {n} x {d}", seconds)
 
 
 if __name__ == "__main__":

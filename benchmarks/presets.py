@@ -1,10 +1,11 @@
-"""What do the presets of `fit --speed` cost in accuracy, and what do they save?
+"""What do the presets cost in accuracy, and what do they save?
 
-    python benchmarks/presets.py ../shared/data --seeds 0,1
+    python benchmarks/presets.py --data DATA --seeds 0,1
 
-Of each set and preset image AUROC / pixel AUROC / AUPRO by evaluate.py's measures, mean of seeds, and what was tried besides:
-a smaller size alone, or fewer centers alone. Time is that of inspect on one thread, of the demo's cloth at 256x256, all in
-turn, from a PNG file and from an array.
+For each data set and preset, the table shows image AUROC / pixel AUROC / AUPRO from the script `--evaluate`, in the
+mean over the seeds. Three alternatives change only the working size or the number of centers. The times are those of
+`inspect` on one thread, for the demo's cloth at 256x256 pixels, from a PNG file and from an array. All models take
+turns.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ import numpy as np
 from PIL import Image
 
 from cfa_lite import CFA
-from cfa_lite.presets import PRESETS
+from cfa_lite.parameters import PRESETS
 
-TRIED: dict[str, dict[str, Any]] = {
+ALTERNATIVES: dict[str, dict[str, Any]] = {
     "float32, 192": {"size": 192},
-    "balanced, 192": {"speed": "balanced", "size": 192},
-    "balanced, 224, 128 centers": {"speed": "balanced", "size": 224, "n_centers": 128},
+    "balanced, 192": {"preset": "balanced", "size": 192},
+    "balanced, 224, 128 centers": {"preset": "balanced", "size": 224, "n_centers": 128},
 }
-ALL: dict[str, dict[str, Any]] = {speed: {"speed": speed} for speed in PRESETS} | TRIED
+ALL: dict[str, dict[str, Any]] = {**{preset: {"preset": preset} for preset in PRESETS}, **ALTERNATIVES}
 SIZE_PX = (256, 256)
-N_GOOD = 30  # enough that every level has all its centers
+N_GOOD = 30  # enough for all centers in every level
 
 
 def main() -> None:
     parser = _sets.parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=60, help="of timing")
+    parser.add_argument("--rounds", type=int, default=60, help="rounds of timing (default: 60)")
     args = parser.parse_args()
     evaluate = _sets.evaluate_module(args)
     _common.print_machine("all for accuracy, 1 for time")
@@ -48,13 +49,15 @@ def main() -> None:
         print(f"{name}, seeds in order: {of_set.round(4).tolist()}", file=sys.stderr, flush=True)
         of_all.append(of_set.mean(axis=1))
         print(f"| {name} | {' | '.join(map(_sets.show, of_all[-1]))} |", flush=True)
-    print(f"| **mean of sets** | {' | '.join(map(_sets.show, np.nanmean(of_all, axis=0)))} |")
+    print(f"| **mean of sets** | {' | '.join(map(_sets.show, _sets.mean(np.array(of_all))))} |")
 
 
 def measured(train: list[Path], test: _sets.TestSet, seed: int, params: dict[str, Any]) -> np.ndarray:
-    model = CFA(seed=seed, **params).fit(train)
+    model = CFA(random_state=seed, **params).fit(train)
     scores, maps = [], []
     for result in model.inspect_many(test.paths):
+        if result.map is None:
+            sys.exit(f"{result.path} has no anomaly map: {result.message}")
         scores.append(result.raw_score)
         maps.append(test.shrunk(result.map, result.image_size_px))
     return test.measures(scores, maps)
@@ -66,9 +69,9 @@ def times(rounds: int) -> None:
         line = _cloth.write(Path(name, "line"), 10, SIZE_PX, seed=1)
         arrays = [np.asarray(Image.open(path)) for path in line]
         models = {label: CFA(threads=1, **params).fit(good) for label, params in ALL.items()}
-        for what, items in (("a PNG file", line), ("an array", arrays)):
+        for kind, items in (("a PNG file", line), ("an array", arrays)):
             calls = {label: _common.in_turn(items, model.inspect) for label, model in models.items()}
-            _common.print_interleaved(f"inspect of {what}", _common.interleaved(calls, rounds))
+            _common.print_interleaved(f"inspect of {kind}", _common.interleaved(calls, rounds))
 
 
 if __name__ == "__main__":

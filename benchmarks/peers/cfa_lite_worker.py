@@ -1,4 +1,4 @@
-"""cfa-lite in a process of its own: ``cfa_lite_worker.py METHOD THREADS``. Started by run.py."""
+"""cfa-lite in its own process: ``cfa_lite_worker.py METHOD THREADS``. run.py starts it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 import _worker
 
-OPTIONS: dict[str, dict[str, Any]] = {"cfa-lite": {}}  # method -> arguments of CFA
+OPTIONS: dict[str, dict[str, Any]] = {"cfa-lite": {}}  # arguments of CFA by method
 
 
 def open_package() -> dict[str, Any]:
     from cfa_lite import CFA, load
 
     options, n_threads = OPTIONS[sys.argv[1]], int(sys.argv[2])
-    loaded: list[CFA] = []
+    loaded: list[Any] = []
 
     def fit(good: str, folder: str) -> dict[str, Any]:
         start = time.perf_counter()
-        model = CFA(seed=0, threads=n_threads, **options).fit(good)
+        model = CFA(random_state=0, threads=n_threads, **options).fit(good)
         seconds = time.perf_counter() - start
         path = Path(folder) / "part.cfa"
         model.save(path)
@@ -34,8 +34,8 @@ def open_package() -> dict[str, Any]:
         start = time.perf_counter()
         result = loaded[0].inspect(path)
         seconds = time.perf_counter() - start
-        if result.status == "error":
-            raise SystemExit(f"{path}: {result.message}")
+        if result.map is None:
+            raise SystemExit(f"{path} was not scored: {result.message}")
         if keep_map:
             import numpy as np
 
@@ -46,10 +46,11 @@ def open_package() -> dict[str, Any]:
         import numpy as np
 
         from cfa_lite.features import images
-        from cfa_lite.features.backbone import Backbone, find_spec
+        from cfa_lite.features.backbone import Backbone
+        from cfa_lite.features.manifest import find_spec
 
-        bands = images.read(path)
-        np.savez(keep, *Backbone(find_spec("lite0")).maps(images.to_pixels(bands, bands[0].size[::-1])))
+        image = images.read(path)
+        np.savez(keep, *Backbone(find_spec("lite0")).maps(images.to_pixels(image, image.size_px)))
         return {}
 
     return {"fit": fit, "open": open_model, "score": score, "features": features}

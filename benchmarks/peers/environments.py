@@ -1,4 +1,4 @@
-"""The virtual environments of a comparison: anomalib's, and one in which this checkout is installed."""
+"""The virtual environments of a comparison: one with anomalib, and one in which this checkout is installed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ OURS = "cfa-lite"
 
 
 def own(work: Path) -> None:
-    """Make the work folder, or see that it is one of ours: what lies in it is deleted and made anew."""
+    """Create the work folder, or check that it belongs to this benchmark, which deletes files in it."""
     mark = work / "of-peers-benchmark"
     work.mkdir(parents=True, exist_ok=True)
     if not mark.is_file() and any(work.iterdir()):
-        sys.exit(f"{work} holds what is not of this benchmark; give a new or empty folder")
+        sys.exit(f"{work} contains other files. Use a new or an empty folder.")
     mark.touch()
 
 
@@ -33,10 +33,10 @@ def python_of(work: Path, name: str) -> Path:
 
 
 def environments(work: Path, args: Any) -> dict[str, float]:
-    """Make what is missing of the environments; MB of each over an empty one, as pip left it.
+    """Create the environments that are missing. Return the MB that pip added to each of them.
 
-    This checkout is installed each time. Weights, which a user would get from a hub, and what exports and runs ONNX
-    come after the count.
+    This checkout is installed each time. The weights, which a user would download from a hub, and the packages that
+    export and run ONNX are installed afterwards and do not count.
     """
     index = ["--index-url", args.torch_index] if args.torch_index else []
     plans: dict[str, list[list[str]]] = {"anomalib": [[*index, *TORCH], [*TORCH, ANOMALIB]]}
@@ -46,7 +46,7 @@ def environments(work: Path, args: Any) -> dict[str, float]:
     plans[OURS] = [[str(copy_of_checkout(work))]]
     installed = {}
     for name, steps in plans.items():
-        counted = work / name / "installed_mb"  # written last, so it also says that all is there
+        counted = work / name / "installed_mb"  # written last, so it also shows that the environment is complete
         if not counted.is_file():
             print(f"installing {name} into {work / name}", file=sys.stderr, flush=True)
             shutil.rmtree(work / name, ignore_errors=True)
@@ -63,7 +63,7 @@ def environments(work: Path, args: Any) -> dict[str, float]:
 
 
 def copy_of_checkout(work: Path) -> Path:
-    """What the package is built from: a copy, since building leaves files behind and takes up those of earlier builds."""
+    """Copy the sources of the package, because a build leaves files behind and includes those of earlier builds."""
     copy = work / "checkout"
     shutil.rmtree(copy, ignore_errors=True)
     for name in PACKAGED:
@@ -77,7 +77,7 @@ def copy_of_checkout(work: Path) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """Environment variables without PYTHONPATH, which could name a checkout."""
+    """Return the environment variables without PYTHONPATH, which could name a checkout."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
@@ -85,7 +85,7 @@ def pip(work: Path, name: str, what: list[str]) -> None:
     command = [str(python_of(work, name)), "-m", "pip", "install", "--quiet", *what]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-3000:]}")
+        sys.exit(f"{' '.join(command)} failed with exit code {done.returncode}.\n{done.stderr[-3000:]}")
 
 
 def folder_mb(folder: Path) -> float:

@@ -1,7 +1,7 @@
-"""A model that anomalib exported to ONNX, run by onnxruntime: ``exported_worker.py METHOD THREADS``. Started by run.py.
+"""A model that anomalib exported to ONNX, run by onnxruntime: ``exported_worker.py METHOD THREADS``. run.py starts it.
 
-What one would put on a line without a GPU: it needs neither anomalib nor PyTorch any more. It is the model and its
-pre- and post-processing; reading an image is left to us.
+This is how a model would run on a production line without a GPU, because it needs neither anomalib nor PyTorch. The
+graph holds the model with its pre- and post-processing. This script reads the image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def open_package() -> dict[str, Any]:
         start = time.perf_counter()
         session = opened[0]
         h, w = session.get_inputs()[0].shape[2:]
-        image = Image.open(path).convert("RGB").resize((w, h), Image.Resampling.BILINEAR)  # a copy at that size
+        image = Image.open(path).convert("RGB").resize((w, h), Image.Resampling.BILINEAR)  # a copy if the size is equal
         pixels = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
         value, score_map = session.run(["pred_score", "anomaly_map"], {"input": pixels})
         seconds = time.perf_counter() - start

