@@ -146,8 +146,9 @@ def test_held_out_score_uses_position_means_without_its_own_image(rng):
     def run(which):
         images = TrainingSet([], [], [], [(64, 64)] * len(which), [], 1.0, ())
         held_out = HeldOutImages(images, [distances[i] for i in which], 1, lambda *a: None)
-        scorer, scores = held_out.scores(plain, with_position_mean=True)
-        return scorer, scores, held_out.map_peaks(scorer)
+        means = held_out.position_means(plain)
+        scorer = replace(plain, position_mean=means.of_all())
+        return scorer, held_out.scores(plain, means), held_out.map_peaks(scorer)
 
     complete, scores, peaks = run([0, 1, 2, 3])
     without, _, _ = run([1, 2, 3])

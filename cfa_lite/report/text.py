@@ -86,8 +86,15 @@ def _parameters(params: dict[str, Any]) -> str:
 
 
 def _decision_lines(training: dict[str, Any]) -> dict[str, str]:
-    """Describe for each level whether its training was kept, and why."""
-    return {
+    """Say what was decided from the good images and synthetic defects, and why."""
+    lines = {}
+    if training.get("position_mean"):
+        check = training["position_mean"]
+        lines["position means"] = (
+            f"{'used' if check['kept'] else 'not used'}. They change the image AUROC of synthetic defects by"
+            f" {check['gain']:+.3f} (standard error {check['gain_error']:.3f})"
+        )
+    return lines | {
         f"level 1/{d['divisor']} {d['output']}": (
             f"training {'kept' if d['kept'] else 'discarded'}. Rareness of synthetic defects: {d['gain']:+.3f} in log10"
             f" (standard error {d['gain_error']:.3f}), drift {d['drift']:.3f}, loss {d['first_loss']:.3g} to"

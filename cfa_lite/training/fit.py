@@ -21,6 +21,7 @@ from . import adaptation, near_duplicates
 from .cross_fit import CrossFit, FittedLevels, Samples
 from .extraction import NormalImage
 from .held_out import HeldOutImages
+from .separation import DefectScores
 from .settings import Settings
 from .training_set import N_UNUSUAL, TrainingSet, named, provenance
 
@@ -112,9 +113,9 @@ def clean(started: Started, settings: Settings) -> Cleaned:
     """Start again without outliers, if there are any and the recipe leaves them out."""
     out = np.zeros(len(started.images.kept), bool)
     if settings.ingredients.without_outliers:
-        scorer = _scorer(started, started.fitted, started.distances, settings)
-        scores = started.held_out(settings).scores(scorer, settings.ingredients.position_mean)[1]
-        out = limits.find_outliers(scores)
+        scorer, held_out = _scorer(started, started.fitted, started.distances, settings), started.held_out(settings)
+        means = held_out.position_means(scorer) if settings.ingredients.position_mean else None
+        out = limits.find_outliers(held_out.scores(scorer, means))
     outliers, outlier_groups = started.images.only(out), started.groups[out]
     if out.any():
         started = start(started.images.only(~out), started.groups[~out], settings)
@@ -179,11 +180,19 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings) -> Fit:
     distances = [{**d, **o} for d, o in zip(adapted.distances, cross.held_out(unpooled, others))]
     held_out = HeldOutImages(images, distances, settings.n_threads, settings.progress)
     plain = _scorer(started, fitted, distances, settings)
-    scorer, scores = held_out.scores(plain, settings.ingredients.position_mean)
+    means = held_out.position_means(plain) if settings.ingredients.position_mean else None
+    decision = None
+    if means is not None:
+        defects = DefectScores.measure(images.kept, cross, fitted, held_out)
+        decision = defects.check_position_means(plain, means)
+        means = means if decision is None or decision.kept else None
+    scores = held_out.scores(plain, means)
+    scorer = plain if means is None else replace(plain, position_mean=means.of_all())
     scorer = replace(scorer, map_unit=float(held_out.map_peaks(scorer).mean() / scores.mean()))
     left_out, order = _outlier_maps(outliers, scorer)
     highest = np.argsort(-scores, kind="stable")[:N_UNUSUAL]
     training = provenance(images, scores) | {"decisions": list(adapted.decisions)}
+    training["position_mean"] = decision and decision.to_dict()
     training["outliers"] = [named(one.name, float(one.raw_map.max())) for one in left_out]
     groups = started.groups
     if promise.count_outliers and left_out:

@@ -18,6 +18,33 @@ from .training_set import Progress, TrainingSet
 
 
 @dataclass(frozen=True)
+class PositionMeans:
+    """Cell means of the score maps of images, and their sum.
+
+    Attributes
+    ----------
+    cells : ndarray of shape (n, h, w), float64
+    total : ndarray of shape (h, w), float64
+    """
+
+    cells: np.ndarray
+    total: np.ndarray
+
+    def of_all(self) -> np.ndarray:
+        """Return the position means (h, w) of all images."""
+        return anomaly_map.position_mean(self.total, len(self.cells))
+
+    def of_others(self, i: int) -> np.ndarray:
+        """Return the position means (h, w) of all images but image `i`."""
+        return anomaly_map.position_mean(self.total - self.cells[i], len(self.cells) - 1)
+
+
+def with_means_of_others(scorer: Scorer, means: PositionMeans | None, i: int) -> Scorer:
+    """Return the scorer for held-out image `i`: with position means that do not contain it, if there are any."""
+    return scorer if means is None else replace(scorer, position_mean=means.of_others(i))
+
+
+@dataclass(frozen=True)
 class HeldOutImages:
     """Normal images and their distance maps by levels that were fitted without them.
 
@@ -35,23 +62,12 @@ class HeldOutImages:
     n_threads: int
     progress: Progress
 
-    def scores(self, scorer: Scorer, with_position_mean: bool) -> tuple[Scorer, np.ndarray]:
-        """Score the images.
+    def position_means(self, scorer: Scorer) -> PositionMeans:
+        """Average the score map of each image in the cells of a coarse grid.
 
-        Returns
-        -------
-        scorer : Scorer
-            With position means, if `with_position_mean`.
-        scores : ndarray of shape (n,)
-            Raw scores. Each image is scored with position means that do not contain it.
-
-        Notes
-        -----
-        Each map is computed twice, because the maps of thousands of images would fill the memory.
+        Each map is computed here and again in `scores`, because the maps of thousands of images would fill the memory.
         """
         sizes = self.images.working_sizes_px
-        if not with_position_mean:
-            return scorer, self._each(lambda i: scorer.score(self.distances[i], sizes[i]))
         grid = anomaly_map.position_grid(images.middle_size(sizes))
 
         def cells_of(i: int) -> np.ndarray:
@@ -59,14 +75,15 @@ class HeldOutImages:
             return resampling.cell_means(score_map, grid).astype(np.float64)
 
         cells = self._each(cells_of)
-        total = np.sum(cells, axis=0)
+        return PositionMeans(cells, np.sum(cells, axis=0))
+
+    def scores(self, scorer: Scorer, means: PositionMeans | None = None) -> np.ndarray:
+        """Return the raw score (n,) of each image, by position means that do not contain it, if there are any."""
 
         def score(i: int) -> float:
-            others = anomaly_map.position_mean(total - cells[i], len(cells) - 1)
-            return replace(scorer, position_mean=others).score(self.distances[i], sizes[i])
+            return with_means_of_others(scorer, means, i).score(self.distances[i], self.images.working_sizes_px[i])
 
-        complete = replace(scorer, position_mean=anomaly_map.position_mean(total, len(cells)))
-        return complete, self._each(score)
+        return self._each(score)
 
     def map_peaks(self, scorer: Scorer) -> np.ndarray:
         """Return the maximum (n,) of the anomaly map of each image, before it is scaled to the score."""
