@@ -147,9 +147,12 @@ def test_values_without_a_known_range_are_refused(tmp_path):
     Image.fromarray((values * 1e6).astype(np.int32)).save(tmp_path / "wide.tiff")
     floats = r"float(16|32|64) values; tell .*: CFA\(value_range=\(0, 1\)\), or `fit --value-range 0,1`\.$"
     whole = r"int32 values; tell .*: CFA\(value_range=\(0, 4095\)\), or `fit --value-range 0,4095`\.$"
+    gray = r"float32 values; tell .*: CFA\(value_range=\(0, 255\)\), or `fit --value-range 0,255`\.$"
+    wide = r"int32 values; tell .*: CFA\(value_range=\(0, HIGHEST\)\), or `fit --value-range 0,HIGHEST`\.$"
     for image, words in (
         (tmp_path / "float.tiff", floats), (values, floats), (values.astype(np.float64), floats),
-        (values.astype(">f2"), floats), (tmp_path / "wide.tiff", whole), (np.zeros((48, 64), np.int32), whole),
+        (values.astype(">f2"), floats), (tmp_path / "wide.tiff", wide), (np.zeros((48, 64), np.int32), whole),
+        (values * 200, gray),
     ):  # fmt: skip
         with pytest.raises(ImageError, match="^image 0 has " + words):
             images.read(image, "image 0")

@@ -101,8 +101,9 @@ def fit(executor: Executor, model: Detector, products: Sequence[Sequence[Path]])
     for made in executor.map(task, images, len(images), lambda paths: str(paths[0])):
         if not isinstance(made, str):  # a model holds the paths that the user gave
             made.set_params(**names)
-            if "backbone" in names:
-                made.fitted_ = replace(made.fitted_, backbone=os.fspath(names["backbone"]))
+            given = {name: os.fspath(value) for name, value in names.items()}
+            product = replace(made.fitted_, params={**made.fitted_.params, **given})
+            made.fitted_ = replace(product, backbone=given.get("backbone", product.backbone))
         yield made
 
 

@@ -75,7 +75,8 @@ def _dtype_advice(array: np.ndarray) -> str:
 
 
 def _unknown_range(values: np.ndarray, name: str) -> ImageError:
-    low, high = 0, next((top for top in (1, 255, 4095) if values.max() <= top), 65535)
+    tops = (1, 255, 4095, 65535) if values.dtype.kind == "f" else (4095, 65535)
+    low, high = 0, next((top for top in tops if values.max() <= top), "HIGHEST")
     return ImageError(
         f"{name} has {values.dtype} values; tell which values are black and white: CFA(value_range=({low}, {high})), or"
         f" `fit --value-range {low},{high}`."
