@@ -104,6 +104,17 @@ def test_cross_val_score(labeled):
     assert scores.mean() > 0.5
 
 
+def test_arrays_of_paths_and_parallel_jobs(labeled):
+    """scikit-learn's users index paths in arrays, and split in other processes."""
+    paths, y = labeled
+    names = np.array([str(path) for path in paths])
+    model = CFA(recipe="whitened", n_centers=8, size=96, threads=1)
+    of_list = cross_val_score(model, paths, y, scoring="roc_auc", cv=2)
+    for given in (names, np.array(paths, dtype=object)):
+        np.testing.assert_array_equal(cross_val_score(model, given, y, scoring="roc_auc", cv=2, n_jobs=2), of_list)
+    assert [r.path for r in model.fit(names[:4]).inspect_many(names[:2])] == names[:2].tolist()
+
+
 def test_grid_search_in_a_pipeline(labeled):
     paths, y = labeled
     pipeline = make_pipeline(CFA(recipe="whitened", size=96, threads=2))
