@@ -79,6 +79,7 @@ class CFA(Detector):
         background_share: float = 0.25,
         outliers: str = "count",
         size: int | str | None = None,
+        n_scales: int | None = None,
         smallest_defect: float | None = None,
         false_alarm_rate: float = 0.01,
         unsure_rate: float = 0.05,
@@ -101,6 +102,7 @@ class CFA(Detector):
         self.background_share = background_share
         self.outliers = outliers
         self.size = size
+        self.n_scales = n_scales
         self.smallest_defect = smallest_defect
         self.false_alarm_rate = false_alarm_rate
         self.unsure_rate = unsure_rate
@@ -149,7 +151,9 @@ class CFA(Detector):
             progress=progress,
         )
         area_px = None if params["size"] == "full" else params["size"] ** 2
-        framing = Framing(area_px, feature_maps.unit_px(backbone), False, params["smallest_defect"])
+        unit_px = feature_maps.unit_px(backbone, params["n_scales"])
+        # A preset does not enlarge images beyond their own size, or the default working size if that is larger.
+        framing = Framing(area_px, unit_px, False, params["smallest_defect"], self.size is not None, params["n_scales"])
         images = extraction.read(
             source,
             framing,

@@ -53,7 +53,9 @@ class Parameter:
         upper = "inf)" if math.isinf(self.high) else f"{self.high:g}]"
         bounds = f" in {'(' if self.is_open else '['}{self.low:g}, {upper}"
         text = {
-            "integer": f"int of at least {self.low:g}",
+            "integer": f"int of at least {self.low:g}"
+            if math.isinf(self.high)
+            else f"int from {self.low:g} to {self.high:g}",
             "number": f"float{bounds}",
             "rate": "float in (0, 1)",
             "choice": "{" + ", ".join(f'"{choice}"' for choice in self.choices) + "}",
@@ -91,7 +93,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _integer(p: Parameter, value: Any) -> str:
-    return "" if _is_integer(value) and p.low <= value <= p.high else f"an integer of at least {p.low:g}"
+    upper = "" if math.isinf(p.high) else f" and at most {p.high:g}"
+    return "" if _is_integer(value) and p.low <= value <= p.high else f"an integer of at least {p.low:g}{upper}"
 
 
 def _number(p: Parameter, value: Any) -> str:

@@ -16,14 +16,17 @@ class Preset:
     backbone: str
     size: int
     n_centers: int
+    n_scales: int
 
 
 PRESETS = {  # the most accurate first
-    "accurate": Preset("lite0", 256, 256),
-    "balanced": Preset("lite0-int8", 256, 256),
-    "fast": Preset("lite0-int8", 192, 128),
+    "thorough": Preset("lite0", 448, 512, 3),
+    "accurate": Preset("lite0", 256, 256, 2),
+    "balanced": Preset("lite0-int8", 256, 256, 2),
+    "fast": Preset("lite0-int8", 192, 128, 2),
 }
 DEFAULT_SIZE_PX = PRESETS["accurate"].size
+MAX_SCALES = 3
 
 _BACKBONE = Parameter(
     "backbone", "path", None,
@@ -91,8 +94,9 @@ CFA_PARAMETERS = (
     ),
     Parameter(
         "preset", "choice", "accurate",
-        'Sets backbone, n_centers and size where they are not given. "balanced" takes three quarters of the time '
-        'and is hardly less accurate. "fast" takes half of the time and suits larger defects.',
+        'Sets backbone, n_centers, size and n_scales where they are not given. "balanced" takes three quarters of '
+        'the time and is hardly less accurate. "fast" takes half of the time and suits larger defects. "thorough" is '
+        "for images larger than 256x256 pixels: it sees smaller defects, and takes three times the time.",
         choices=tuple(PRESETS),
     ),
     _BACKBONE,
@@ -122,6 +126,12 @@ CFA_PARAMETERS = (
         "Working size: images keep their proportions, and the median image gets the area of a square with this "
         "side. \"full\" keeps the images' own size. By default the preset decides.",
         optional=True,
+    ),
+    Parameter(
+        "n_scales", "integer", None,
+        "Number of scales at which images are seen: the working size, half of it, a quarter of it. By default the"
+        " preset decides.",
+        low=1, high=MAX_SCALES, optional=True,
     ),
     Parameter(
         "smallest_defect", "number", None,

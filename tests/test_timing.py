@@ -55,14 +55,15 @@ def test_benchmark_shows_times_and_advice(part, short):
     lines = fine.stdout.splitlines()
     assert lines[0].startswith("2 images of 384x288 px")
     assert lines[1].split("  ")[-1].strip() == "2 at once" and "1 thread" in lines[1]
-    assert [line.split("  ")[0] for line in lines[2:5]] == [
+    assert [line.split("  ")[0] for line in lines[2:6]] == [
+        "--preset thorough",
         f"{part.name} (accurate)",
         "--preset balanced",
         "--preset fast",
     ]
-    assert all(line.count("95%") == 3 for line in lines[2:5])
-    assert "`cfa-lite score`" in lines[5]
-    assert f"{part.name} is within 60000 ms on 1 thread" in lines[6]
+    assert all(line.count("95%") == 3 for line in lines[2:6])
+    assert "`cfa-lite score`" in lines[6]
+    assert f"{part.name}, fitted again with --preset thorough, is within 60000 ms on 1 thread" in lines[7]
 
 
 def test_benchmark_as_json_with_images_and_a_budget_that_nothing_meets(part, line, short):
@@ -71,7 +72,7 @@ def test_benchmark_as_json_with_images_and_a_budget_that_nothing_meets(part, lin
     told = json.loads(done.stdout)
     assert told["within_budget"] is None and told["image_px"] == [384, 288]
     assert {(t["preset"], t["fitted"]) for t in told["timings"]} == {
-        ("accurate", True), ("balanced", False), ("fast", False),
+        ("thorough", False), ("accurate", True), ("balanced", False), ("fast", False),
     }  # fmt: skip
     assert all(0 < t["median"] <= t["slow"] for t in told["timings"])
     assert 0 < told["cold_start_seconds"] < 60

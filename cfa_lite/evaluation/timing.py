@@ -24,6 +24,7 @@ from ..features.feature_maps import LevelKey
 from ..features.manifest import find_spec
 from ..inference.levels import Level
 from ..parameters import PRESETS
+from ..training.training_set import Framing
 
 N_IMAGES = 16
 MIN_ROUNDS, MAX_ROUNDS = 5, 40
@@ -108,12 +109,13 @@ def stand_in(model: CFA, preset: str) -> CFA:
     other = CFA(**(model._table_params() | {"preset": preset} | changed))
     settings = parameters.resolved(other._table_params())
     backbone = Backbone(find_spec(settings["backbone"]))
-    keys = feature_maps.level_keys(len(backbone.spec.outputs))
+    keys = feature_maps.level_keys(len(backbone.spec.outputs), settings["n_scales"])
     rng = np.random.default_rng(0)
     levels = tuple(_random_level(key, backbone, settings["n_centers"], 2 / len(keys), rng) for key in keys)
     product = model.fitted_
-    keeps_size = "size" not in changed or model.smallest_defect is not None
-    scale = product.scorer.scale * (1 if keeps_size else settings["size"] / used["size"])
+    scale = product.scorer.scale
+    if "size" in changed and model.smallest_defect is None:
+        scale = Framing(settings["size"] ** 2, 1, False, enlarges=False).scale([_usual_size(model)])
     other._adopt(
         replace(
             product,
@@ -134,10 +136,16 @@ def _random_level(
     return Level(key, np.zeros(c, np.float32), weight, centers, 1.0, score_weight if key.pooled else 0.0)
 
 
+def _usual_size(model: Detector) -> tuple[int, int]:
+    good = model.fitted_.statistics
+    h, w = (sum(sides) // 2 for sides in zip(good.smallest_px, good.largest_px))
+    return h, w
+
+
 def draw(model: Detector, folder: Path) -> list[Path]:
     """Write PNG files of the size of the model's good images. Their content does not matter."""
     good = model.fitted_.statistics
-    h, w = (sum(sides) // 2 for sides in zip(good.smallest_px, good.largest_px))
+    h, w = _usual_size(model)
     rng = np.random.default_rng(0)
     channels = () if good.all_gray else (3,)
     slope = np.linspace(60, 180, w).reshape(1, w, *(1 for _ in channels))

@@ -12,7 +12,7 @@ from . import images, patches, tiling
 from .backbone import Backbone
 from .feature_cache import Features
 
-DIVISORS = (1, 2)  # the working size, and half of it
+N_SCALES = 2  # the working size, and half of it
 
 
 class MapKey(NamedTuple):
@@ -32,7 +32,7 @@ class LevelKey:
     Attributes
     ----------
     divisor : int
-        The level sees the working size divided by this, 1 or 2.
+        The level sees the working size divided by this: 1, 2 or 4.
     output : int
         Index of the backbone's output.
     pooled : bool
@@ -58,17 +58,24 @@ class Tile(NamedTuple):
     image_px: tuple[int, int]
 
 
-def level_keys(n_outputs: int) -> list[LevelKey]:
+def level_keys(n_outputs: int, n_scales: int = N_SCALES) -> list[LevelKey]:
     """List the key of every level of a backbone with `n_outputs` outputs."""
-    return [LevelKey(d, o, p) for p in (True, False) for d in DIVISORS for o in range(n_outputs)]
+    return [LevelKey(2**s, o, p) for p in (True, False) for s in range(n_scales) for o in range(n_outputs)]
 
 
-def unit_px(backbone: Backbone) -> int:
+def unit_px(backbone: Backbone, n_scales: int = N_SCALES) -> int:
     """Return the unit of the working size: both sides are multiples of it, so that every grid fits exactly."""
-    return backbone.unit_px * max(DIVISORS)
+    return backbone.unit_px << (n_scales - 1)
 
 
-def from_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> dict[MapKey, np.ndarray]:
+def halo_px(n_scales: int) -> int:
+    """Return the border around a tile: a patch of the smallest scale sees as many of that scale's pixels around it."""
+    return tiling.HALO_PX << max(0, n_scales - N_SCALES)
+
+
+def from_pixels(
+    pixels: np.ndarray, backbone: Backbone, n_threads: int = 1, n_scales: int = N_SCALES
+) -> dict[MapKey, np.ndarray]:
     """Compute the feature maps of an image at every scale.
 
     Parameters
@@ -78,21 +85,30 @@ def from_pixels(pixels: np.ndarray, backbone: Backbone, n_threads: int = 1) -> d
     backbone : Backbone
     n_threads : int, default: 1
         Threads of the backbone.
+    n_scales : int, default: 2
+        Each scale has half the size of the one before it; the first is the working size.
 
     Returns
     -------
     dict of MapKey to ndarray of shape (c, h, w), float32
     """
-    return tiling.stitched(pixels.shape[1:], unit_px(backbone), lambda tile: of_tile(pixels, tile, backbone, n_threads))
+    return tiling.stitched(
+        pixels.shape[1:],
+        unit_px(backbone, n_scales),
+        lambda tile: of_tile(pixels, tile, backbone, n_threads, n_scales),
+        halo_px(n_scales),
+    )
 
 
 def of_tile(
-    pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int
+    pixels: np.ndarray, tile: tuple[slice, slice], backbone: Backbone, n_threads: int, n_scales: int = N_SCALES
 ) -> dict[MapKey, np.ndarray]:
     """Compute the feature maps of the rows and columns `tile` of an image, at every scale."""
     part = np.ascontiguousarray(pixels[(slice(None), *tile)])
     maps = {MapKey(1, o): m for o, m in enumerate(backbone.maps(part, n_threads))}
-    maps.update({MapKey(2, o): m for o, m in enumerate(backbone.maps(images.halve(part), n_threads))})
+    for scale in range(1, n_scales):
+        part = images.halve(part)
+        maps.update({MapKey(2**scale, o): m for o, m in enumerate(backbone.maps(part, n_threads))})
     return maps
 
 

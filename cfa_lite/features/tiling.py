@@ -31,7 +31,7 @@ class Tile:
     halo: tuple[slice, slice]
 
 
-def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
+def cut(size_px: tuple[int, int], unit_px: int, halo_px: int = HALO_PX) -> list[Tile]:
     """Cut an image into tiles whose cores cover it without overlap.
 
     Parameters
@@ -40,6 +40,8 @@ def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
         Height and width of the image.
     unit_px : int
         All tile edges are at multiples of this, so that they coincide with cell edges of every grid.
+    halo_px : int, default: 192
+        Border around each tile, rounded up to a multiple of `unit_px`.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def cut(size_px: tuple[int, int], unit_px: int) -> list[Tile]:
         whole = slice(0, h), slice(0, w)
         return [Tile(whole, whole)]
     core = max(1, CORE_PX // unit_px) * unit_px
-    halo = -(-HALO_PX // unit_px) * unit_px
+    halo = -(-halo_px // unit_px) * unit_px
     rows, columns = ([slice(start, min(side, start + core)) for start in range(0, side, core)] for side in size_px)
     return [Tile((y, x), (_wider(y, h, halo), _wider(x, w, halo))) for y in rows for x in columns]
 
@@ -61,7 +63,10 @@ def _wider(core: slice, side: int, halo: int) -> slice:
 
 
 def stitched(
-    size_px: tuple[int, int], unit_px: int, work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]]
+    size_px: tuple[int, int],
+    unit_px: int,
+    work: Callable[[tuple[slice, slice]], dict[K, np.ndarray]],
+    halo_px: int = HALO_PX,
 ) -> dict[K, np.ndarray]:
     """Apply `work` to each tile and join the results.
 
@@ -73,13 +78,15 @@ def stitched(
         A multiple of the stride of every grid.
     work : callable ((rows, columns)) -> dict of ndarray (..., h, w)
         Computes the maps of a tile with its halo. Each map can have its own stride.
+    halo_px : int, default: 192
+        See `cut`.
 
     Returns
     -------
     dict of ndarray (..., h, w)
         The same maps of the whole image.
     """
-    pieces = cut(size_px, unit_px)
+    pieces = cut(size_px, unit_px, halo_px)
     if len(pieces) == 1:
         return work(pieces[0].core)
     whole: dict[K, np.ndarray] = {}

@@ -53,9 +53,14 @@ class Scorer:
     map_unit: float = 1.0
     mask: InspectionMask | None = None
 
+    @property
+    def n_scales(self) -> int:
+        """Number of scales: the working size, half of it, a quarter of it."""
+        return max(level.key.divisor for level in self.levels).bit_length()
+
     def working_size(self, size_px: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
         """Return the size (h, w) at which an image of `size_px` is processed."""
-        return images.working_size(size_px, self.scale, feature_maps.unit_px(backbone))
+        return images.working_size(size_px, self.scale, feature_maps.unit_px(backbone, self.n_scales))
 
     def raw_map(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> np.ndarray:
         """Compute the raw anomaly map of an image. Its maximum is the raw score.
@@ -78,10 +83,11 @@ class Scorer:
         size_px = (pixels.shape[1], pixels.shape[2])
 
         def measure(tile: tuple[slice, slice]) -> DistanceMaps:
-            maps = feature_maps.of_tile(pixels, tile, backbone, n_threads)
+            maps = feature_maps.of_tile(pixels, tile, backbone, n_threads, self.n_scales)
             return levels_.tile_distances(maps, self.levels, self.mask, Tile(*tile, size_px))
 
-        stitched = tiling.stitched(size_px, feature_maps.unit_px(backbone), measure)
+        unit_px, halo_px = feature_maps.unit_px(backbone, self.n_scales), feature_maps.halo_px(self.n_scales)
+        stitched = tiling.stitched(size_px, unit_px, measure, halo_px)
         return self.combined({key: levels_.filled(d) for key, d in stitched.items()}, size_px)
 
     def distances(self, maps: FeatureMaps) -> DistanceMaps:

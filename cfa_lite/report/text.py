@@ -57,10 +57,11 @@ def _size_lines(info: dict[str, Any]) -> dict[str, str]:
     statistics, scale = info["statistics"], info["scale"]
     sizes = dict.fromkeys(f"{w}x{h}" for h, w in (statistics["smallest_px"], statistics["largest_px"]))
     h, w = info["training"]["working_px"]
-    half = ", and half of it" if "levels" in info else ""
+    divisors = sorted({level["divisor"] for level in info.get("levels", ())} - {1})
+    scales = f", and {' and '.join(f'1/{divisor}' for divisor in divisors)} of it" if divisors else ""
     return {
         "image size": f"{' to '.join(sizes)} px",
-        "working size": f"{w}x{h} px{half} ({scale:.3g} times the image size)",
+        "working size": f"{w}x{h} px{scales} ({scale:.3g} times the image size)",
         "smallest defect": f"about {_smallest_visible_px(scale):.0f} px of the image in diameter",
     }
 

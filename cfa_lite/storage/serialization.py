@@ -22,6 +22,7 @@ from ..fitted import AnomalyScorer, FittedProduct
 from ..inference.levels import Level
 from ..inference.scorer import Scorer
 from ..method.limits import Limits
+from ..parameters import MAX_SCALES
 from . import archive
 
 _MAX_SIDE_PX = 1 << 20  # of a working size
@@ -145,7 +146,8 @@ def restore_levels(meta: Meta, arrays: Arrays, mask: InspectionMask | None) -> S
     n_outputs = min(
         max((key.output for key in keys), default=-1) + 1, len(keys)
     )  # a damaged file can hold a huge number
-    if not keys or sorted(keys) != sorted(feature_maps.level_keys(n_outputs)):
+    n_scales = max((key.divisor for key in keys), default=0).bit_length()
+    if not keys or n_scales > MAX_SCALES or sorted(keys) != sorted(feature_maps.level_keys(n_outputs, n_scales)):
         raise ValueError("the set of levels is incomplete or has unknown levels")
     position_mean = arrays.pop("position_mean", None)
     if position_mean is not None and (position_mean.ndim != 2 or position_mean.size == 0):

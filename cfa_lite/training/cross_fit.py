@@ -79,8 +79,9 @@ class CrossFit:
 
     @property
     def keys(self) -> list[LevelKey]:
-        """All levels of the backbone."""
-        return feature_maps.level_keys(len(self.maps[0]) // len(feature_maps.DIVISORS))
+        """All levels of the backbone, at every scale."""
+        n_scales = max(key.divisor for key in self.maps[0]).bit_length()
+        return feature_maps.level_keys(len(self.maps[0]) // n_scales, n_scales)
 
     def sample(self, keys: Sequence[LevelKey]) -> Samples:
         """Draw the patches that each of these levels learns from."""

@@ -54,13 +54,14 @@ def read(
     ImageError
         See `training_set.read`.
     """
-    unit_px = feature_maps.unit_px(backbone)
+    n_scales = framing.n_scales
+    unit_px = feature_maps.unit_px(backbone, n_scales)
     n_images = len(source.images)
 
     def extract(i: int, pixels: np.ndarray) -> NormalImage:
         rng = np.random.default_rng([random_state, _DEFECTS, i])
         size_px = (pixels.shape[1], pixels.shape[2])
-        maps = feature_maps.from_pixels(pixels, backbone)
+        maps = feature_maps.from_pixels(pixels, backbone, n_scales=n_scales)
         defects = []
         for _ in range(((i + 1) * n_defects) // n_images - (i * n_defects) // n_images):
             window = _window(size_px, unit_px, rng)
@@ -68,7 +69,7 @@ def read(
             if source.mask is not None:
                 mask &= source.mask.inside(size_px)[window]
             if mask.any():
-                defects.append(SyntheticDefect(feature_maps.from_pixels(painted, backbone), mask))
+                defects.append(SyntheticDefect(feature_maps.from_pixels(painted, backbone, n_scales=n_scales), mask))
         return NormalImage(maps, tuple(defects))
 
     def stored(maps: FeatureMaps) -> FeatureMaps:

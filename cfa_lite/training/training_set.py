@@ -20,6 +20,7 @@ from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
 from ..features.runtime import onnxruntime
 from ..fitted import SkippedImage
+from ..parameters import DEFAULT_SIZE_PX
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,18 +91,26 @@ class Framing:
         Whether all images get one size, as published, or one scale.
     smallest_defect_px : float, optional
         Diameter in image pixels. The scale grows, up to 1, until such a defect has a diameter of `VISIBLE_PX`.
+    enlarges : bool, default: True
+        Whether `area_px` may enlarge the median image beyond its own area and the default working area.
+    n_scales : int, default: 2
+        Number of scales at which each image is seen.
     """
 
     area_px: int | None
     unit_px: int
     one_size: bool
     smallest_defect_px: float | None = None
+    enlarges: bool = True
+    n_scales: int = 2
 
     def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
         """Return the working pixels per image pixel for images of these sizes."""
         if self.area_px is None:
             return 1.0
-        scale = float(np.sqrt(self.area_px / np.median([h * w for h, w in sizes_px])))
+        median_px = float(np.median([h * w for h, w in sizes_px]))
+        area_px = self.area_px if self.enlarges else min(self.area_px, max(median_px, DEFAULT_SIZE_PX**2))
+        scale = float(np.sqrt(area_px / median_px))
         if self.smallest_defect_px is not None:
             scale = max(scale, min(1.0, VISIBLE_PX / self.smallest_defect_px))
         return scale
