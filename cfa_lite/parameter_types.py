@@ -49,7 +49,8 @@ class Parameter:
     option: str = ""
 
     def type_text(self) -> str:
-        """Return the type as a docstring states it."""
+        """Return the type as a docstring states it. The default choice comes first, as numpydoc expects."""
+        choices = sorted(self.choices, key=lambda choice: choice != self.default)
         upper = "inf)" if math.isinf(self.high) else f"{self.high:g}]"
         bounds = f" in {'(' if self.is_open else '['}{self.low:g}, {upper}"
         text = {
@@ -58,7 +59,7 @@ class Parameter:
             else f"int from {self.low:g} to {self.high:g}",
             "number": f"float{bounds}",
             "rate": "float in (0, 1)",
-            "choice": "{" + ", ".join(f'"{choice}"' for choice in self.choices) + "}",
+            "choice": "{" + ", ".join(f'"{choice}"' for choice in choices) + "}",
             "flag": "bool",
             "text": "str",
             "path": "path-like or str",
