@@ -152,8 +152,10 @@ class CFA(Detector):
         )
         area_px = None if params["size"] == "full" else params["size"] ** 2
         unit_px = feature_maps.unit_px(backbone, params["n_scales"])
-        # A preset does not enlarge images beyond their own size, or the default working size if that is larger.
-        framing = Framing(area_px, unit_px, False, params["smallest_defect"], self.size is not None, params["n_scales"])
+        # The size of a preset does not enlarge images beyond their own size, or the default working size if that is
+        # larger. A model that was loaded has the preset's size as a value.
+        enlarges = params["size"] != parameters.PRESETS[params["preset"]].size
+        framing = Framing(area_px, unit_px, False, params["smallest_defect"], enlarges, params["n_scales"])
         images = extraction.read(
             source,
             framing,

@@ -59,7 +59,7 @@ def test_tiles_of_three_scales_agree_with_the_whole(rng, monkeypatch, backbone):
         assert np.abs(tiled[key] - values).mean() < 0.05 * np.abs(values).mean()
 
 
-def test_thorough_works_large_images_larger_and_enlarges_none(rng):
+def test_thorough_works_large_images_larger_and_enlarges_none(rng, tmp_path):
     scales = {}
     for name, size in (("small", (96, 64)), ("middle", (300, 320)), ("large", (900, 700))):
         images = images_of(rng, size, n=3)
@@ -70,8 +70,12 @@ def test_thorough_works_large_images_larger_and_enlarges_none(rng):
     assert scales["small", "thorough"] == scales["small", "accurate"] == pytest.approx(256 / np.sqrt(96 * 64))
     assert scales["middle", "thorough"] == 1 > scales["middle", "accurate"]
     assert scales["large", "thorough"] == pytest.approx(448 / np.sqrt(900 * 700))
-    asked = CFA("whitened", preset="thorough", size=448, n_centers=4, threads=2).fit(images_of(rng, (96, 64), n=3))
-    assert asked.scale_ == pytest.approx(448 / np.sqrt(96 * 64))  # a size that is given is kept
+    small = images_of(rng, (96, 64), n=3)
+    asked = CFA("whitened", preset="thorough", size=320, n_centers=4, threads=2).fit(small)
+    assert asked.scale_ == pytest.approx(320 / np.sqrt(96 * 64))  # another size that is given is kept
+    model = CFA("whitened", preset="thorough", n_centers=4, threads=2).fit(small)
+    model.save(tmp_path / "part.cfa")
+    assert load(tmp_path / "part.cfa").fit(small).scale_ == model.scale_  # fitted again, after a file
 
 
 def test_wrong_numbers_of_scales_are_refused(small_images, part, tmp_path):
