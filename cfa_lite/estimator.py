@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from .base.detector import Detector
 from .errors import ArchiveError
 from .features.backbone import Backbone
 from .features.feature_cache import FeatureStore
-from .features.images import ValueRange
+from .features.images import ImageLike, ValueRange
 from .features.mask import MaskLike
 from .fitted import Fit
 from .inference.levels import Level
@@ -19,6 +21,8 @@ from .inference.scorer import Scorer
 from .storage import serialization
 
 if TYPE_CHECKING:
+    from .teaching.labelled import DefectsLike, LabelledImage, MasksLike
+    from .teaching.teach import Taught
     from .training.training_set import Progress, Source
 
 
@@ -128,7 +132,13 @@ class CFA(Detector):
         return parameters.resolved(super()._resolved_params())
 
     def _fit(
-        self, params: dict[str, Any], source: Source, backbone: Backbone, store: FeatureStore, progress: Progress
+        self,
+        params: dict[str, Any],
+        source: Source,
+        backbone: Backbone,
+        store: FeatureStore,
+        progress: Progress,
+        labelled: list[LabelledImage],
     ) -> Fit:
         from . import threads
         from .features import feature_maps
@@ -166,7 +176,72 @@ class CFA(Detector):
             n_threads=settings.n_threads,
             progress=progress,
         )
-        return fitting.fit(images, backbone.spec, settings)
+        if not labelled:
+            return fitting.fit(images, backbone.spec, settings)
+        from .teaching.lesson import Teacher
+
+        teacher = Teacher(labelled, backbone, settings.random_state, settings.n_threads, progress)
+        return fitting.fit(images, backbone.spec, settings, teacher.lesson)
+
+    def teach(
+        self,
+        good: ImageLike | Iterable[ImageLike],
+        defects: DefectsLike | None = None,
+        *,
+        masks: MasksLike | None = None,
+        forget: Iterable[str] = (),
+        progress: Progress | None = None,
+        **rates: Any,
+    ) -> Taught:
+        """Teach known defects to a fitted model, in addition to those that it knows. The levels are unchanged.
+
+        Parameters
+        ----------
+        good : folder, or iterable of images as for `inspect_many`
+            Good images. Normal patches and the limits come from them. They may be those of `fit`; confirmed false
+            alarms belong to them.
+        defects : folder, list of files and folders, list of images, or dict of such lists by kind, optional
+            Defective images; one is enough. In a folder, sub-folders name the kinds.
+        masks : folder, list, or dict of lists, optional
+            Masks of the defects, as for `fit`. They may be rough.
+        forget : iterable of str
+            Kinds that the model no longer knows.
+        progress : callable (phase, done, total), optional
+        **rates
+            `false_alarm_rate`, `unsure_rate`, `limit_margin` and `group_by` as for the constructor; by default the
+            values of the model. The guarantee is for known and other defects together.
+
+        Returns
+        -------
+        Taught
+            What changes for each image, and the places that were taken from each defective image.
+
+        Raises
+        ------
+        ValueError
+            If a rate is out of its range, or there is nothing to teach and nothing to forget.
+        ImageError
+            If an image or a mask cannot be used. The message names it. The model is then unchanged.
+        """
+        from . import threads as threads_
+        from .base.image_lists import as_list
+        from .teaching import labelled, teach
+        from .teaching.lesson import Teacher
+        from .training.training_set import Source
+
+        product, backbone, forgotten = self._product(), self.open_backbone(), tuple(forget)
+        params = self._limit_params(**rates)
+        if defects is None and not forgotten:
+            raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
+        images = [] if defects is None else labelled.collect(defects, masks)
+        source = Source(as_list(good), product.scorer.mask, product.value_range)
+        show = progress or (lambda phase, done, total: None)
+        teacher = Teacher(images, backbone, self.random_state, threads_.resolve(self.threads), show)
+        promise = replace(self._promise(params), count_outliers=True)
+        with threads_.serial_blas(), FeatureStore(self.max_memory) as store:
+            taught = teach.teach(product, source, teacher, promise, forgotten, store)
+        self.fitted_ = taught.product
+        return taught
 
 
 if CFA.__doc__:  # python -OO has no docstrings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,6 +12,36 @@ from .features.image_checks import ImageStatistics
 from .features.images import ValueRange
 from .features.mask import InspectionMask
 from .method.limits import Limits
+from .method.regions import Tell
+
+
+class Evidence(NamedTuple):
+    """How much each cell of an image resembles each kind of known defect.
+
+    Attributes
+    ----------
+    of_kinds : ndarray of shape (n_kinds, h, w), float32
+        Highest response of the kind's directions. 0 is the highest response in the median good image.
+    raised : ndarray of shape (h, w), float32
+        What is added to the anomaly map, in units of the raw score; at least 0.
+    """
+
+    of_kinds: np.ndarray
+    raised: np.ndarray
+
+
+class Scored(NamedTuple):
+    """The raw anomaly map (h, w) of an image, and the evidence of known defects, if the model was taught any."""
+
+    raw_map: np.ndarray
+    evidence: Evidence | None = None
+
+
+class KindTeller(Protocol):
+    """What an inspection needs of `inference.known_defects.KnownDefects`."""
+
+    def kind_at(self, evidence: Evidence, size_px: tuple[int, ...]) -> Tell:
+        """Return a function that tells the kind of a region from the rows and columns (n,) of its pixels."""
 
 
 class AnomalyScorer(Protocol):
@@ -29,10 +59,14 @@ class AnomalyScorer(Protocol):
     def mask(self) -> InspectionMask | None:
         """The inspection mask, or None if the whole image is inspected."""
 
+    @property
+    def known(self) -> KindTeller | None:
+        """What the model was taught about defects, or None."""
+
     def working_size(self, size_px: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
         """Return the size (h, w) at which an image of `size_px` is processed."""
 
-    def raw_map(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> np.ndarray:
+    def scored(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> Scored:
         """Compute the raw anomaly map of pixels (3, h, w) of the working size. Its maximum is the raw score."""
 
     def check_channels(self, channels: list[int]) -> None:
@@ -43,6 +77,72 @@ class AnomalyScorer(Protocol):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, for an archive."""
+
+
+@dataclass(frozen=True)
+class LearnedImages:
+    """The good images that the levels learned from.
+
+    Attributes
+    ----------
+    fingerprints : ndarray of shape (n, 8), uint8
+        See `features.fingerprints`.
+    scores : ndarray of shape (n,), float32
+        Raw scores by levels that were fitted without the image, and without known defects.
+    """
+
+    fingerprints: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class TaughtImage:
+    """What a model keeps of a defective image that it was taught: the places of the defect, not the image.
+
+    Attributes
+    ----------
+    name : str
+        File name.
+    kind : str
+    date : str
+        Day on which it was taught, as in ISO 8601.
+    fingerprint : str
+        Hexadecimal. See `features.fingerprints`.
+    n_used : int
+        The first places teach the defect; the others show what else is anomalous in the image.
+    has_mask : bool
+        Whether a mask named the places.
+    raw_score : float
+        Without known defects.
+    descriptors : ndarray of shape (n_places, d), float32
+        Descriptors of all pooled levels side by side.
+    anomaly : ndarray of shape (n_places,), float32
+        Highest value of the score map at each place.
+    """
+
+    name: str
+    kind: str
+    date: str
+    fingerprint: str
+    n_used: int
+    has_mask: bool
+    raw_score: float
+    descriptors: np.ndarray
+    anomaly: np.ndarray
+
+    @property
+    def prototype(self) -> np.ndarray:
+        """Mean descriptor (d,) of the places that teach the defect."""
+        mean: np.ndarray = self.descriptors[: self.n_used].mean(axis=0)
+        return mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays, JSON types only."""
+        return {
+            "name": self.name, "kind": self.kind, "date": self.date, "fingerprint": self.fingerprint,
+            "n_used": self.n_used, "n_places": len(self.descriptors), "has_mask": self.has_mask,
+            "raw_score": self.raw_score,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +170,8 @@ class FittedProduct:
         Earlier limits, the oldest first.
     params : dict
         Parameters of the estimator when it was fitted, JSON types only, without those that belong to the machine.
+    learned : LearnedImages or None
+    taught : tuple of TaughtImage
     """
 
     scorer: AnomalyScorer
@@ -84,6 +186,8 @@ class FittedProduct:
     training: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
+    learned: LearnedImages | None = None
+    taught: tuple[TaughtImage, ...] = ()
 
     def with_limits(self, limits: Limits, scores: np.ndarray, groups: np.ndarray) -> FittedProduct:
         """Return the product with new limits and the scores that made them. The old limits join the history."""
@@ -103,6 +207,7 @@ class FittedProduct:
             "value_range": None if self.value_range is None else list(self.value_range),
             "mask_share": None if self.scorer.mask is None else self.scorer.mask.share,
             "training": self.training,
+            "taught": [image.to_dict() for image in self.taught],
             **self.scorer.to_dict(),
         }
 

@@ -34,6 +34,10 @@ class Region:
         Mean value of the map in the region.
     contour_px : list of (float, float)
         Corners (x, y) of the outer border, clockwise. The upper left corner of the image is (0, 0).
+    kind : str or None
+        Kind of known defect that the region resembles, or "unknown". None if the model was taught no defects.
+    kind_certainty : float or None
+        How often it was right to tell this kind for images that were left out. None if no kind is told.
     """
 
     box_px: tuple[int, int, int, int]
@@ -43,6 +47,8 @@ class Region:
     peak_px: tuple[int, int]
     mean: float
     contour_px: list[tuple[float, float]]
+    kind: str | None = None
+    kind_certainty: float | None = None
 
 
 @dataclass(frozen=True)

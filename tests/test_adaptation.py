@@ -144,7 +144,7 @@ def test_held_out_score_uses_position_means_without_its_own_image(rng):
     plain = Scorer(tuple(levels), scale=1.0, background_share=0.25, map_smoothing=2 / 224)
 
     def run(which):
-        images = TrainingSet([], [], [], [(64, 64)] * len(which), [], 1.0, ())
+        images = TrainingSet([], [], [], [(64, 64)] * len(which), [], [], 1.0, ())
         held_out = HeldOutImages(images, [distances[i] for i in which], 1, lambda *a: None)
         means = held_out.position_means(plain)
         scorer = replace(plain, position_mean=means.of_all())

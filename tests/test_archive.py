@@ -42,8 +42,8 @@ def test_saved_model_gives_bit_equal_scores(model, part, line):
 def test_file_is_a_plain_npz_of_the_documented_size(part):
     with np.load(part, allow_pickle=False) as file:
         arrays = [file[name] for name in file.files if name != "model.json"]
-    assert {a.dtype for a in arrays} == {np.dtype("float32")}
-    assert len(arrays) == 39  # mean, weight and centers of 12 levels, position means, good scores and groups
+    assert {a.dtype for a in arrays} == {np.dtype("float32"), np.dtype("uint8")}
+    assert len(arrays) == 41  # of 12 levels 3 each, position means, good scores, groups, fingerprints and their scores
     assert part.stat().st_size < 1.5e6
 
 
@@ -77,7 +77,7 @@ def test_missing_foreign_and_newer_files_are_refused(part, tmp_path):
         load(tmp_path / "foreign.npz")
     contents = members(part)
     later = json.loads(contents["model.json"]) | {"format": 99}
-    with pytest.raises(ArchiveError, match="format 99; this version reads format 4. Update"):
+    with pytest.raises(ArchiveError, match="format 99; this version reads format 5. Update"):
         load(rewrite(tmp_path / "later.cfa", contents | {"model.json": json.dumps(later)}))
 
 

@@ -38,7 +38,10 @@ def test_scoring_loads_neither_training_nor_unneeded_packages(part, line):
     loaded = set(done.stdout.split())
     assert {"cfa_lite.estimator", "cfa_lite.inference.scorer"} <= loaded
     rooms = {name.split(".")[1] for name in loaded if name.startswith("cfa_lite.")}
-    assert rooms & {"training", "published", "commands", "report", "evaluation", "distributed", "demo"} == set()
+    assert (
+        rooms & {"training", "teaching", "published", "commands", "report", "evaluation", "distributed", "demo"}
+        == set()
+    )
     assert loaded & {"sklearn", "click", "joblib", "dask", "distributed"} == set()
 
 

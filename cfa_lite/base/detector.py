@@ -22,11 +22,18 @@ from .image_lists import as_list
 from .inspector import Inspector
 
 if TYPE_CHECKING:
+    from ..teaching.labelled import DefectsLike, LabelledImage, MasksLike
     from ..training.settings import Promise
     from ..training.training_set import Progress, Source
 
 _log = logging.getLogger(__name__)
 _Self = TypeVar("_Self", bound="Detector")
+
+
+def _collected(defects: DefectsLike, masks: MasksLike | None) -> list[LabelledImage]:
+    from ..teaching import labelled
+
+    return labelled.collect(defects, masks)
 
 
 class Detector(Inspector):
@@ -37,18 +44,26 @@ class Detector(Inspector):
 
     @abstractmethod
     def _fit(
-        self, params: dict[str, Any], source: Source, backbone: Backbone, store: FeatureStore, progress: Progress
+        self,
+        params: dict[str, Any],
+        source: Source,
+        backbone: Backbone,
+        store: FeatureStore,
+        progress: Progress,
+        labelled: list[LabelledImage],
     ) -> Fit:
-        """Fit a product; `params` are resolved and checked."""
+        """Fit a product; `params` are resolved and checked. `labelled` are defective images."""
 
     def fit(
         self: _Self,
         X: ImageLike | Iterable[ImageLike],  # noqa: N803  (scikit-learn's name)
         y: Any = None,
         *,
+        defects: DefectsLike | None = None,
+        masks: MasksLike | None = None,
         progress: Progress | None = None,
     ) -> _Self:
-        """Learn a product from images of good parts.
+        """Learn a product from images of good parts, and from known defects if there are any.
 
         Parameters
         ----------
@@ -56,6 +71,11 @@ class Detector(Inspector):
             Good images. See `cfa_lite.features.images.read` for dtypes, ranges and the order of channels (RGB).
         y : None
             Ignored; exists for scikit-learn.
+        defects : folder, list of files and folders, list of images, or dict of such lists by kind, optional
+            Defective images. In a folder, sub-folders name the kinds.
+        masks : folder, list, or dict of lists, optional
+            Masks of the defects. A folder has them at the same places as the images, with or without "_mask" at the
+            end of their names. Without a mask, the most anomalous places of an image are taken.
         progress : callable (phase, done, total), optional
 
         Returns
@@ -68,15 +88,16 @@ class Detector(Inspector):
             If a parameter is out of its range, or an object is not an image.
         ImageError
             If fewer than two images can be used. Single images that cannot be read are skipped, logged and listed in
-            `skipped_`.
+            `skipped_`. Also if a defective image or a mask cannot be used.
         BackboneError
             If the backbone cannot be used.
         """
         params = self._resolved_params()
         backbone = Backbone(find_spec(params["backbone"]))
         source = self._source(as_list(X))
+        labelled = [] if defects is None else _collected(defects, masks)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
-            found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None))
+            found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None), labelled)
         for skipped in found.skipped:
             _log.warning("skipped: %s", skipped.message)
         self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)

@@ -174,10 +174,9 @@ class Inspector(OutlierDetectorContract):
         from ..training import near_duplicates
 
         product = self._product()
-        given = {"false_alarm_rate": false_alarm_rate, "unsure_rate": unsure_rate, "limit_margin": limit_margin,
-                 "group_by": group_by}  # fmt: skip
-        params = self._table_params() | {name: value for name, value in given.items() if value is not None}
-        parameters.check(self.parameter_table, params)
+        params = self._limit_params(
+            false_alarm_rate=false_alarm_rate, unsure_rate=unsure_rate, limit_margin=limit_margin, group_by=group_by
+        )
         listed = as_list(good)
         if not listed:
             raise ImageError("There are no images to calibrate with. Pass at least one good image.")
@@ -198,6 +197,14 @@ class Inspector(OutlierDetectorContract):
         made = limits.make_limits(scores, groups, *rates, params["limit_margin"], source="calibrate")
         self.fitted_ = product.with_limits(made, scores, groups)
         return self
+
+    def _limit_params(self, **given: Any) -> dict[str, Any]:
+        """Return the checked parameters of the model with other rates, where they are given."""
+        if unknown := sorted(set(given) - {p.name for p in self.parameter_table if p.when == "limits"}):
+            raise TypeError(f"{', '.join(unknown)} cannot be changed after fit.")
+        params = self._table_params() | {name: value for name, value in given.items() if value is not None}
+        parameters.check(self.parameter_table, params)
+        return params
 
     def adjust(self: _Self, *, sensitivity: float | None = None, threshold: float | None = None) -> _Self:
         """Move both limits by hand.

@@ -43,18 +43,22 @@ _OWN_OF_PAPER = {p.name: p for p in PUBLISHED_PARAMETERS if p not in CFA_PARAMET
     is_flag=True,
     help="Fit one model per folder in GOOD. The good images of folder NAME are in NAME/train/good, NAME/good or NAME.",
 )
+@options.defects
+@options.defect_masks
 @options.workers
 @options.dask
 @options.of_table(_OPTIONS)
 @options.of_table(_OWN_OF_PAPER.values(), section=f"Options of --recipe {PAPER}")
-def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, workers: int | None,
-        scheduler: str | None, **values: Any) -> None:  # fmt: skip
+def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, defects: tuple[Path, ...],
+        defect_masks: Path | None, workers: int | None, scheduler: str | None, **values: Any) -> None:  # fmt: skip
     """Learn a product from images of good parts.
 
     GOOD are folders, which are searched recursively, or files. An image that cannot be read is skipped with a message.
 
     With --each, PART.CFA is a folder that gets a file NAME.cfa for each product. A product that cannot be fitted does
     not end the run. --workers and --dask fit several products at once.
+
+    With --defects, the model also learns from known defects, as `cfa-lite teach` does for a fitted model.
 
     Exit codes: 0 done, 1 a product could not be fitted, 2 wrong usage, 130 stopped with Ctrl-C.
 
@@ -68,6 +72,11 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, w
     from ..report import outputs
 
     model = _unfitted(values)
+    if defect_masks and not defects:
+        raise click.UsageError("--defect-masks needs --defects. Name the folder of the defective images.")
+    if defects and (each or values["recipe"] == PAPER):
+        other = "--each" if each else f"--recipe {PAPER}"
+        raise click.UsageError(f"--defects cannot be combined with {other}. Fit without one of them.")
     if each:
         from .fit_each import fit_each
 
@@ -78,12 +87,18 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, w
     if output.is_dir():
         raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
     files = image_files.find_images(good)
-    outputs.refuse_overwriting([output], [file.path for file in files])
+    defective = [file.path for file in image_files.find_images(defects)]
+    outputs.refuse_overwriting([output], [*(file.path for file in files), *defective])
     outputs.make_folder(output.parent)
     if report:
         outputs.make_folder(report)
     try:
-        model.fit([file.path for file in files], progress=options.progress())
+        model.fit(
+            [file.path for file in files],
+            defects=list(defects) or None,
+            masks=defect_masks,
+            progress=options.progress(),
+        )
     except ValueError as error:  # files cause errors of other types, so a parameter is wrong
         raise click.UsageError(str(error)) from error
     write(model, output, report)

@@ -18,6 +18,7 @@ from .fit import fit
 from .info import info
 from .options import EXIT_STOPPED
 from .score import score
+from .teach import teach
 
 
 class _Commands(click.Group):
@@ -58,5 +59,5 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, info, benchmark, demo):
+for command in (fit, score, evaluate, calibrate, teach, info, benchmark, demo):
     main.add_command(command)

@@ -51,8 +51,32 @@ class ParameterOption(click.Option):
         self.section = section
 
 
+class ManyOption(click.Option):
+    """An option that takes all values up to the next option: ``--defects a b`` is ``--defects a --defects b``."""
+
+    def __init__(self, *names: Any, **settings: Any) -> None:
+        super().__init__(*names, **{**settings, "multiple": True})
+
+
 class SectionedCommand(click.Command):
-    """A command whose help shows `ParameterOption` options by section."""
+    """A command whose help shows `ParameterOption` options by section, and that may have `ManyOption` options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with the name of a `ManyOption` before each of its values."""
+        many = {name for p in self.params if isinstance(p, ManyOption) for name in p.opts}
+        parsed: list[str] = []
+        name, n_values = "", 0
+        for i, arg in enumerate(args):
+            if arg == "--":
+                parsed += args[i:]
+                break
+            if arg.startswith("-") and arg != "-":
+                name, n_values = (arg if arg in many else ""), 0
+                parsed.append(arg)
+            else:
+                parsed += [name, arg] if name and n_values else [arg]
+                n_values += 1
+        return super().parse_args(ctx, parsed)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those without a section first."""
@@ -136,6 +160,15 @@ def _type_of(parameter: Parameter) -> Any:
     return makers[parameter.kind]()
 
 
+defects = click.option(
+    "--defects", cls=ManyOption, type=PATH, metavar="BAD...",
+    help="Folders or files of defective images to learn from. Sub-folders of BAD name the kinds of defects.",
+)  # fmt: skip
+defect_masks = click.option(
+    "--defect-masks", type=PATH, metavar="DIR",
+    help="Masks of these defects, which may be rough: DIR/KIND/STEM_mask.png for BAD/KIND/STEM.png. Without a mask, the"
+    " most anomalous places of an image are taken.",
+)  # fmt: skip
 threads = of_table(named("threads"))
 workers = click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Number of local processes. They share the --threads."

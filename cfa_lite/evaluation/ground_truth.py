@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ImageError
-from ..features import images
+from ..features import defect_masks, images
 
 GOOD = "good"
 _LAYOUT = (
@@ -118,19 +118,11 @@ def find_in_folders(good: Path, defects: Path, masks: Path | None) -> list[Label
 
 
 def _find_mask(image: images.ImageFile, masks: Path) -> Path:
-    folder, stem = masks / image.relative.parent, image.relative.stem
-    for candidate in _mask_names(stem):
-        if (folder / candidate).is_file():
-            return folder / candidate
-    wanted = folder / f"{stem}_mask.png"
-    raise ImageError(f"{image.path} has no mask: {wanted} does not exist. Draw the mask, or leave out the image.")
-
-
-def _mask_names(stem: str) -> Iterator[str]:
-    for name in (f"{stem}_mask", stem):
-        for suffix in sorted(images.SUFFIXES):
-            yield name + suffix
-            yield name + suffix.upper()
+    found = defect_masks.find(image.relative, masks)
+    if found is None:
+        wanted = masks / image.relative.parent / f"{image.relative.stem}_mask.png"
+        raise ImageError(f"{image.path} has no mask: {wanted} does not exist. Draw the mask, or leave out the image.")
+    return found
 
 
 def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
@@ -160,21 +152,7 @@ def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
         return np.zeros(size_px, bool)
     if image.mask is None:
         raise ImageError(f"{image.path} has no mask. Draw one, or evaluate without pixel metrics.")
-    band = images.read(image.mask, str(image.mask)).bands[0]
-    values = np.asarray(band if band.mode == "F" else band.convert("L"), np.float32)
-    (h, w), (image_h, image_w) = values.shape, size_px
-    if (h, w) != (image_h, image_w):
-        raise ImageError(
-            f"The ground-truth mask {image.mask} is {w}x{h} px but its image {image.path} is {image_w}x{image_h} px."
-            " Draw the mask at the size of the image."
-        )
-    if not values.any():
-        raise ImageError(
-            f"The ground-truth mask {image.mask} is completely black but {image.path} counts as defective. Draw the"
-            " defect, or move the image to the good images."
-        )
-    mask: np.ndarray = values > values.max() / 2
-    return mask
+    return defect_masks.read(image.mask, size_px, str(image.path))
 
 
 class GroundTruthMasks:

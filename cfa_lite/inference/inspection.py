@@ -10,7 +10,7 @@ import numpy as np
 from ..features import image_checks, images
 from ..features.backbone import Backbone
 from ..features.images import ImageLike
-from ..fitted import FittedProduct
+from ..fitted import Evidence, FittedProduct
 from ..method import limits, regions
 from ..results import Inspection, not_scored
 
@@ -57,8 +57,8 @@ def inspect(
     if rules.checks:
         reasons += image_checks.check_pixels(found, good)
     notes = image_checks.notes(found, good, loaded.n_pages, loaded.is_depth_cut)
-    raw_map = scorer.raw_map(pixels, backbone, n_threads)
-    result = judge(raw_map, name, loaded.size_px, product, rules, time.perf_counter() - start)
+    raw_map, evidence = scorer.scored(pixels, backbone, n_threads)
+    result = judge(raw_map, name, loaded.size_px, product, rules, time.perf_counter() - start, evidence)
     message = " ".join(reasons + notes)
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
@@ -72,6 +72,7 @@ def judge(
     product: FittedProduct,
     rules: InspectionRules,
     seconds: float,
+    evidence: Evidence | None = None,
 ) -> Inspection:
     """Compare the raw anomaly map of an image with the limits.
 
@@ -89,14 +90,17 @@ def judge(
     rules : InspectionRules
     seconds : float
         Time spent so far.
+    evidence : Evidence or None
+        Of known defects. The kinds of the regions are told from it.
 
     Returns
     -------
     Inspection
     """
     threshold, unsure_threshold = product.limits.threshold, product.limits.unsure_threshold
-    raw_score = float(raw_map.max())
-    shown, found = regions.find(raw_map / np.float32(threshold), size_px, rules.min_area_px, rules.mm_per_pixel)
+    raw_score, known = float(raw_map.max()), product.scorer.known
+    tell = None if known is None or evidence is None else known.kind_at(evidence, raw_map.shape)
+    shown, found = regions.find(raw_map / np.float32(threshold), size_px, rules.min_area_px, rules.mm_per_pixel, tell)
     score = float(shown.max())
     unsure_from = unsure_threshold / threshold
     return Inspection(

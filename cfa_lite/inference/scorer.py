@@ -10,10 +10,13 @@ import numpy as np
 from ..errors import ArchiveError
 from ..features import feature_maps, images, tiling
 from ..features.backbone import Backbone
-from ..features.feature_maps import FeatureMaps, Tile
+from ..features.feature_maps import FeatureMaps, LevelKey, Tile
 from ..features.mask import InspectionMask
+from ..fitted import Evidence, Scored
 from ..method import anomaly_map
+from . import known_defects
 from . import levels as levels_
+from .known_defects import KnownDefects
 from .levels import DistanceMaps, Level
 
 
@@ -36,11 +39,12 @@ class Scorer:
         Value of the unscaled anomaly map that corresponds to a raw score of 1.0: the mean map peak of held-out normal
         images divided by their mean score.
     mask : InspectionMask or None
+    known : KnownDefects or None
 
     Notes
     -----
-    The image score comes from the pooled levels, the anomaly map from all levels. The map is then stretched so that
-    its peak equals the score.
+    The image score comes from the pooled levels, the anomaly map from all levels. Known defects raise both where they
+    are. The map is then stretched so that its peak equals the score.
     """
 
     kind: ClassVar[str] = "levels"
@@ -52,6 +56,7 @@ class Scorer:
     position_mean: np.ndarray | None = None
     map_unit: float = 1.0
     mask: InspectionMask | None = None
+    known: KnownDefects | None = None
 
     @property
     def n_scales(self) -> int:
@@ -63,7 +68,11 @@ class Scorer:
         return images.working_size(size_px, self.scale, feature_maps.unit_px(backbone, self.n_scales))
 
     def raw_map(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> np.ndarray:
-        """Compute the raw anomaly map of an image. Its maximum is the raw score.
+        """Compute the raw anomaly map of an image. Its maximum is the raw score. See `scored`."""
+        return self.scored(pixels, backbone, n_threads).raw_map
+
+    def scored(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> Scored:
+        """Compute the raw anomaly map of an image, and how far it resembles known defects.
 
         The distances of large images are measured tile by tile. Background, smoothing and position means belong to the
         whole image.
@@ -78,17 +87,37 @@ class Scorer:
 
         Returns
         -------
-        ndarray of shape (h, w), float32
+        Scored
         """
         size_px = (pixels.shape[1], pixels.shape[2])
 
-        def measure(tile: tuple[slice, slice]) -> DistanceMaps:
+        def measure(tile: tuple[slice, slice]) -> dict[tuple[str, LevelKey], np.ndarray]:
             maps = feature_maps.of_tile(pixels, tile, backbone, n_threads, self.n_scales)
-            return levels_.tile_distances(maps, self.levels, self.mask, Tile(*tile, size_px))
+            distances = levels_.tile_distances(maps, self.levels, self.mask, Tile(*tile, size_px))
+            return {("distance", key): d for key, d in distances.items()} | {
+                ("response", key): r for key, r in self._responses(maps).items()
+            }
 
         unit_px, halo_px = feature_maps.unit_px(backbone, self.n_scales), feature_maps.halo_px(self.n_scales)
         stitched = tiling.stitched(size_px, unit_px, measure, halo_px)
-        return self.combined({key: levels_.filled(d) for key, d in stitched.items()}, size_px)
+        distances = {key: levels_.filled(d) for (what, key), d in stitched.items() if what == "distance"}
+        evidence = self._evidence({key: r for (what, key), r in stitched.items() if what == "response"}, size_px)
+        return self._scored(distances, size_px, evidence)
+
+    def of_maps(self, maps: FeatureMaps, size_px: tuple[int, int]) -> Scored:
+        """Do the same from the feature maps of a whole image."""
+        return self._scored(self.distances(maps), size_px, self._evidence(self._responses(maps), size_px))
+
+    def _scored(self, distances: DistanceMaps, size_px: tuple[int, int], evidence: Evidence | None) -> Scored:
+        return Scored(self.combined(distances, size_px, None if evidence is None else evidence.raised), evidence)
+
+    def _responses(self, maps: FeatureMaps) -> known_defects.Responses:
+        if self.known is None:
+            return {}
+        return known_defects.responses(maps, self.known.weights, {level.key: level.mean for level in self.levels})
+
+    def _evidence(self, responses: known_defects.Responses, size_px: tuple[int, int]) -> Evidence | None:
+        return None if self.known is None else self.known.evidence(responses, size_px)
 
     def distances(self, maps: FeatureMaps) -> DistanceMaps:
         """Measure the distance maps of all levels from the feature maps of a whole image."""
@@ -97,13 +126,24 @@ class Scorer:
             for level in self.levels
         }
 
-    def combined(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
-        """Compute the raw anomaly map from the distance maps of all levels."""
-        return self.map_with_peak(distances, size_px, self.score(distances, size_px))
+    def combined(
+        self, distances: DistanceMaps, size_px: tuple[int, int], raised: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Compute the raw anomaly map from the distance maps of all levels, and what known defects add to it."""
+        score = float(self._raised(self.score_map(distances, size_px), raised).max())
+        return self.map_with_peak(distances, size_px, score, raised)
 
     def score(self, distances: DistanceMaps, size_px: tuple[int, int]) -> float:
-        """Return the raw score: the maximum of the score map."""
+        """Return the raw score without known defects: the maximum of the score map."""
         return float(self.score_map(distances, size_px).max())
+
+    def _raised(self, score_map: np.ndarray, raised: np.ndarray | None) -> np.ndarray:
+        """Add what known defects add to a map, except where nothing is inspected."""
+        if raised is None:
+            return score_map
+        found = known_defects.add_raised(score_map, raised)
+        inside = self._inside((score_map.shape[0], score_map.shape[1]))
+        return found if inside is None else np.where(inside, found, score_map)
 
     def score_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
         """Compute the map of shape (h, w) whose maximum is the raw score, from the pooled levels.
@@ -128,9 +168,13 @@ class Scorer:
         shown, inside = self._plain_map(distances, size_px), self._inside(size_px)
         return float(shown.max() if inside is None else shown[inside].max())
 
-    def map_with_peak(self, distances: DistanceMaps, size_px: tuple[int, int], score: float) -> np.ndarray:
-        """Compute the anomaly map of shape (h, w) and scale it to a known raw score."""
+    def map_with_peak(
+        self, distances: DistanceMaps, size_px: tuple[int, int], score: float, raised: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Compute the anomaly map of shape (h, w) and scale it to a known raw score; see `Evidence.raised`."""
         plain = self._plain_map(distances, size_px) / np.float32(self.map_unit)
+        if raised is not None:
+            plain = self._raised(plain, known_defects.sharpened(raised))
         return anomaly_map.to_score(plain, score, self._inside(size_px))
 
     def _plain_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
@@ -183,6 +227,7 @@ class Scorer:
             "map_smoothing": self.map_smoothing,
             "map_unit": self.map_unit,
             "levels": levels,
+            "known_defects": None if self.known is None else self.known.to_dict(),
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -192,4 +237,9 @@ class Scorer:
             arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
         if self.position_mean is not None:
             arrays["position_mean"] = self.position_mean
+        if self.known is not None:
+            arrays["known_offset"] = self.known.offset
+            for i, level in enumerate(self.levels):
+                if level.key in self.known.weights:
+                    arrays[f"{i}_known"] = self.known.weights[level.key]
         return arrays

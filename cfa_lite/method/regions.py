@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple, Optional
 
 import numpy as np
 
 from ..results import Region
 
+# Rows and columns (n,) of a region's cells -> kind of defect, and how often such an answer was right.
+Tell = Callable[[np.ndarray, np.ndarray], tuple[str, Optional[float]]]
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # along cell edges as (row, column): right, down, left, up
 
 
@@ -23,6 +27,7 @@ def find(
     image_size_px: tuple[int, int],
     min_area_px: float = 0.0,
     mm_per_pixel: float | None = None,
+    tell: Tell | None = None,
 ) -> RegionsAndMap:
     """Find the regions in which the map is above 1.0, the limit.
 
@@ -36,6 +41,8 @@ def find(
         Regions with a smaller area, in pixels of the image, are removed.
     mm_per_pixel : float, optional
         Size of a pixel of the image, for areas in square millimeters.
+    tell : callable, optional
+        Tells the kind of a region.
 
     Returns
     -------
@@ -57,7 +64,7 @@ def find(
         anomaly_map = np.where(is_small[labels], np.float32(1), anomaly_map)
     scale = image_size_px[0] / anomaly_map.shape[0], image_size_px[1] / anomaly_map.shape[1]
     regions = [
-        _region(anomaly_map, labels, label, box, scale, mm_per_pixel)
+        _with_kind(_region(anomaly_map, labels, label, box, scale, mm_per_pixel), labels == label, tell)
         for label, box in enumerate(ndimage.find_objects(labels), 1)
         if not is_small[label]
     ]
@@ -92,6 +99,13 @@ def _region(
             for x, y in _outline(inside)
         ],
     )
+
+
+def _with_kind(region: Region, inside: np.ndarray, tell: Tell | None) -> Region:
+    if tell is None:
+        return region
+    kind, certainty = tell(*np.nonzero(inside))
+    return replace(region, kind=kind, kind_certainty=certainty)
 
 
 def _outline(inside: np.ndarray) -> list[tuple[int, int]]:

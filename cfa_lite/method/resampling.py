@@ -52,3 +52,26 @@ def cell_means(values: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     """
     h, w = grid
     return np.asarray(Image.fromarray(values.astype(np.float32, copy=False)).resize((w, h), Image.Resampling.BOX))
+
+
+def to_grid(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Resize maps to another grid: means of cells towards a coarser grid, bilinear interpolation towards a finer one.
+
+    Parameters
+    ----------
+    maps : ndarray (n, h_in, w_in) float32
+    grid : (int, int)
+        Rows and columns. A coarser grid divides the rows and columns of the maps exactly.
+
+    Returns
+    -------
+    ndarray (n, h, w) float32
+    """
+    (n, h_in, w_in), (h, w) = maps.shape, grid
+    if (h_in, w_in) == (h, w):
+        return maps
+    if h_in > h:
+        return np.asarray(maps.reshape(n, h, h_in // h, w, w_in // w).mean(axis=(2, 4)))
+    rows, columns = (bilinear_matrix(*sides).astype(np.float32) for sides in ((h_in, h), (w_in, w)))
+    resized: np.ndarray = rows @ maps @ columns.T
+    return resized

@@ -16,6 +16,7 @@ from . import fit as fitting
 from .settings import PublishedSettings
 
 if TYPE_CHECKING:
+    from ..teaching.labelled import LabelledImage
     from ..training.training_set import Progress, Source
 
 DEFAULT_BACKBONE = "lite0"
@@ -119,8 +120,18 @@ class PublishedCFA(Detector):
         return {**params, "backbone": DEFAULT_BACKBONE if params["backbone"] is None else params["backbone"]}
 
     def _fit(
-        self, params: dict[str, Any], source: Source, backbone: Backbone, store: FeatureStore, progress: Progress
+        self,
+        params: dict[str, Any],
+        source: Source,
+        backbone: Backbone,
+        store: FeatureStore,
+        progress: Progress,
+        labelled: list[LabelledImage],
     ) -> Fit:
+        if labelled:
+            raise ValueError(
+                "The published recipe cannot learn from known defects. Fit with recipe 'adapted', or leave them out."
+            )
         n_threads = threads.resolve(self.threads)
         images = fitting.read(source, backbone, store, n_threads, progress)
         found = fitting.fit(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..features.mask import InspectionMask
-from ..storage.serialization import positive
+from ..storage.checks import positive
 from .scorer import ARRAYS, PublishedScorer
 
 

@@ -13,6 +13,7 @@ from ..features import patches
 from ..features.backbone import Backbone
 from ..features.feature_cache import Features
 from ..features.mask import InspectionMask
+from ..fitted import Scored
 from ..method import anomaly_map, neighbors
 from . import certainty, coordinates
 from .coordinates import CoordLinear
@@ -54,6 +55,7 @@ class PublishedScorer:
     working_px: tuple[int, int]
     scale: float
     mask: InspectionMask | None = None
+    known: ClassVar[None] = None
 
     def working_size(self, size_px: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
         """Return `working_px`: as published, every image is resized to one size."""
@@ -75,6 +77,10 @@ class PublishedScorer:
         ndarray of shape (h, w), float32
         """
         return self.map_of(pooled_maps(pixels, backbone, n_threads))
+
+    def scored(self, pixels: np.ndarray, backbone: Backbone, n_threads: int) -> Scored:
+        """Compute the raw anomaly map. This kind of model knows no defects."""
+        return Scored(self.raw_map(pixels, backbone, n_threads))
 
     def map_of(self, pooled: Pooled) -> np.ndarray:
         """Compute the raw anomaly map of shape (h, w) from the pooled maps of an image."""

@@ -121,6 +121,10 @@ def _regions(regions: tuple[Region, ...]) -> str:
 def _region(region: Region) -> str:
     left, top, w, h = region.box_px
     area_mm2 = "" if region.area_mm2 is None else f" = {region.area_mm2:.3g} mm²"
+    kind = "" if region.kind is None else f"; kind: <bdi>{escaped(region.kind)}</bdi>"
+    if region.kind_certainty is not None:
+        kind += f" (right for {region.kind_certainty:.0%} of left-out images)"
     return (
         f"<li>{w} &times; {h} px at x {left}, y {top}; area {region.area_px:.0f} px{area_mm2}; peak {region.peak:.2f}"
+        f"{kind}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..parameters import CFA_PARAMETERS, PUBLISHED_PARAMETERS
+from . import text_taught
 
 LOW_RANGE_SHARE = 1 / 16  # share of the value range; images that use less of it get a remark
 MANY_SIZES = 2  # ratio of the largest to the smallest area; above it, the different sizes get a remark
@@ -45,6 +46,7 @@ def info_lines(info: dict[str, Any]) -> dict[str, str]:
     lines["most unusual"] = _scored(training["most_unusual"], limit)
     if training.get("outliers"):
         lines["outliers"] = f"{_scored(training['outliers'], limit)}: not learned"
+    lines |= text_taught.known_defect_lines(info)
     lines["memory bank"] = _bank(info)
     lines["parameters"] = _parameters(info["params"])
     lines["versions"] = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
@@ -162,7 +164,11 @@ def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
     groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
     images = f"{limits['n_images']} good images{groups}"
-    origins = {"fit": f"{images}, each held out once", "calibrate": f"{images} that fit has not seen"}
+    origins = {
+        "fit": f"{images}, each held out once",
+        "calibrate": f"{images} that fit has not seen",
+        "teach": f"{images}, given to teach; known defects were learned without each",
+    }
     return origins.get(limits["source"], f"set by hand; the guarantee is from {images}") + margin
 
 
@@ -189,7 +195,7 @@ def remarks(info: dict[str, Any]) -> list[str]:
         One or a few sentences each.
     """
     params, training, limits = info["params"], info["training"], info["limits"]
-    found = _limit_remarks(limits, params) + _image_remarks(info)
+    found = _limit_remarks(limits, params) + _image_remarks(info) + text_taught.remarks(info)
     effect = {
         "count": "It counts towards the limits. If the part is not good, remove the image or fit with --outliers drop."
         " If the part is good, --outliers keep learns from it.",

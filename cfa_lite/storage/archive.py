@@ -16,7 +16,7 @@ import numpy as np
 from .. import atomic
 from ..errors import ArchiveError
 
-FORMAT = 4
+FORMAT = 5
 _META = "model.json"
 _CHECKSUM = "sha256"
 _MAX_META_BYTES = 1 << 20

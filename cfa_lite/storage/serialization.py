@@ -23,7 +23,8 @@ from ..inference.levels import Level
 from ..inference.scorer import Scorer
 from ..method.limits import Limits
 from ..parameters import MAX_SCALES
-from . import archive
+from . import archive, taught
+from .checks import positive, share
 
 _MAX_SIDE_PX = 1 << 20  # of a working size
 
@@ -82,6 +83,7 @@ def save(path: str | os.PathLike[str], params: dict[str, Any], product: FittedPr
         If the file cannot be written.
     """
     arrays = product.scorer.arrays() | {"good_scores": product.good_scores, "good_groups": product.good_groups}
+    arrays |= taught.arrays(product)
     mask = product.scorer.mask
     if mask is not None:
         arrays["mask"] = mask.packed()
@@ -112,6 +114,7 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
     if scale * max(statistics.largest_px) > _MAX_SIDE_PX:
         raise ValueError(f"scale is {scale!r}")
     mask = None if packed is None else mask_.unpack(packed, statistics.largest_px)
+    learned, taught_images = taught.restore_learned(arrays), taught.restore_images(meta["taught"], arrays)
     scorer = restore_scorer(meta, arrays, mask)
     if arrays:
         raise ValueError(f"arrays {sorted(arrays)} are not part of this kind of model")
@@ -130,6 +133,8 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
         training=dict(meta["training"]),
         history=tuple(_limits(entry).to_dict() for entry in meta["history"]),
         params=dict(meta["params"]),
+        learned=learned,
+        taught=taught_images,
     )
 
 
@@ -155,11 +160,12 @@ def restore_levels(meta: Meta, arrays: Arrays, mask: InspectionMask | None) -> S
     return Scorer(
         levels=levels,
         scale=positive(meta["scale"], "scale"),
-        background_share=_share(meta["background_share"], "background_share"),
-        map_smoothing=_share(positive(meta["map_smoothing"], "map_smoothing"), "map_smoothing"),
+        background_share=share(meta["background_share"], "background_share"),
+        map_smoothing=share(positive(meta["map_smoothing"], "map_smoothing"), "map_smoothing"),
         position_mean=position_mean,
         map_unit=positive(meta["map_unit"], "map_unit"),
         mask=mask,
+        known=taught.restore_known(meta["known_defects"], arrays, levels),
     )
 
 
@@ -170,7 +176,7 @@ def _level(i: int, entry: dict[str, Any], arrays: Arrays) -> Level:
     if not shapes_agree or centers.shape[1] != weight.shape[1]:
         raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
     distance_mean = positive(entry["distance_mean"], "distance_mean")
-    return Level(key, mean, weight, centers, distance_mean, _share(entry["score_weight"], "score_weight"))
+    return Level(key, mean, weight, centers, distance_mean, share(entry["score_weight"], "score_weight"))
 
 
 def _range(given: Any) -> ValueRange | None:
@@ -192,22 +198,3 @@ def _limits(entry: dict[str, Any]) -> Limits:
     if found.unsure_threshold > found.threshold:
         raise ValueError(f"unsure_threshold {found.unsure_threshold} is above {found.threshold}")
     return found
-
-
-def positive(value: Any, name: str) -> float:
-    """Return a number above 0.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    if not (isinstance(value, (int, float)) and np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}")
-    return float(value)
-
-
-def _share(value: Any, name: str) -> float:
-    if not (isinstance(value, (int, float)) and 0 <= value <= 1):
-        raise ValueError(f"{name} is {value!r}")
-    return float(value)

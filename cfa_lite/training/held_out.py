@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import threads
 from ..features import images
-from ..fitted import HeldOut
+from ..fitted import HeldOut, TaughtImage
+from ..inference.known_defects import KnownDefects
 from ..inference.levels import DistanceMaps
 from ..inference.scorer import Scorer
 from ..method import anomaly_map, resampling
@@ -85,13 +86,22 @@ class HeldOutImages:
 
         return self._each(score)
 
+    def score_maps(self, scorer: Scorer, means: PositionMeans | None) -> Callable[[int], np.ndarray]:
+        """Return a function that computes the score map of an image, by position means that do not contain it."""
+
+        def score_map(i: int) -> np.ndarray:
+            held_out = with_means_of_others(scorer, means, i)
+            return held_out.score_map(self.distances[i], self.images.working_sizes_px[i])
+
+        return score_map
+
     def map_peaks(self, scorer: Scorer) -> np.ndarray:
         """Return the maximum (n,) of the anomaly map of each image, before it is scaled to the score."""
         return self._each(lambda i: scorer.map_peak(self.distances[i], self.images.working_sizes_px[i]))
 
-    def held_out(self, scorer: Scorer, i: int, score: float) -> HeldOut:
-        """Return image `i` with its raw anomaly map, scaled to its raw score."""
-        raw_map = scorer.map_with_peak(self.distances[i], self.images.working_sizes_px[i], score)
+    def held_out(self, scorer: Scorer, i: int, score: float, raised: np.ndarray | None = None) -> HeldOut:
+        """Return image `i` with its raw anomaly map, scaled to its raw score; `raised` is what known defects add."""
+        raw_map = scorer.map_with_peak(self.distances[i], self.images.working_sizes_px[i], score, raised)
         return HeldOut(self.images.names[i], self.images.sizes_px[i], raw_map)
 
     def _each(self, function: Callable[[int], Any]) -> np.ndarray:
@@ -100,3 +110,26 @@ class HeldOutImages:
             found.append(one)
             self.progress("scoring held-out images", len(found), n)
         return np.array(found)
+
+
+@dataclass(frozen=True)
+class HeldOutGood:
+    """What a lesson on known defects needs: good images scored without known defects, by levels without them."""
+
+    images: TrainingSet[Any]
+    fold_of: np.ndarray
+    score_map: Callable[[int], np.ndarray]
+    scorer: Scorer
+
+
+class Lesson(NamedTuple):
+    """What was learned from known defects; see `teaching.learning.Learned`."""
+
+    known: KnownDefects | None
+    scores: np.ndarray
+    raised: Sequence[np.ndarray]
+    taught: tuple[TaughtImage, ...]
+    decision: dict[str, Any]
+
+
+Teach = Callable[[HeldOutGood], Lesson]

@@ -14,7 +14,7 @@ import PIL
 from .. import threads
 from .._version import __version__
 from ..errors import ImageError
-from ..features import image_checks, images
+from ..features import fingerprints, image_checks, images
 from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
@@ -43,6 +43,8 @@ class TrainingSet(Generic[T]):
     sizes_px, working_sizes_px : list of (int, int)
         Height and width of each image, and at the working size.
     pixels : list of PixelStatistics
+    fingerprints : list of str
+        See `features.fingerprints`.
     scale : float
         Working pixels per image pixel.
     skipped : tuple of SkippedImage
@@ -55,6 +57,7 @@ class TrainingSet(Generic[T]):
     sizes_px: list[tuple[int, int]]
     working_sizes_px: list[tuple[int, int]]
     pixels: list[PixelStatistics]
+    fingerprints: list[str]
     scale: float
     skipped: tuple[SkippedImage, ...]
     mask: InspectionMask | None = None
@@ -70,6 +73,19 @@ class TrainingSet(Generic[T]):
             sizes_px=[self.sizes_px[i] for i in at],
             working_sizes_px=[self.working_sizes_px[i] for i in at],
             pixels=[self.pixels[i] for i in at],
+            fingerprints=[self.fingerprints[i] for i in at],
+        )
+
+    def joined(self, other: TrainingSet[T]) -> TrainingSet[T]:
+        """Return these images and those of another set, which were read in the same way."""
+        return replace(
+            self,
+            kept=[*self.kept, *other.kept],
+            names=[*self.names, *other.names],
+            sizes_px=[*self.sizes_px, *other.sizes_px],
+            working_sizes_px=[*self.working_sizes_px, *other.working_sizes_px],
+            pixels=[*self.pixels, *other.pixels],
+            fingerprints=[*self.fingerprints, *other.fingerprints],
         )
 
     def statistics(self) -> ImageStatistics:
@@ -95,6 +111,8 @@ class Framing:
         Whether `area_px` may enlarge the median image beyond its own area and the default working area.
     n_scales : int, default: 2
         Number of scales at which each image is seen.
+    known_scale : float, optional
+        The scale of a model that is already fitted.
     """
 
     area_px: int | None
@@ -103,9 +121,12 @@ class Framing:
     smallest_defect_px: float | None = None
     enlarges: bool = True
     n_scales: int = 2
+    known_scale: float | None = None
 
     def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
         """Return the working pixels per image pixel for images of these sizes."""
+        if self.known_scale is not None:
+            return self.known_scale
         if self.area_px is None:
             return 1.0
         median_px = float(np.median([h * w for h, w in sizes_px]))
@@ -174,22 +195,24 @@ def read(
         for i, size in sizes.items()
     }
 
-    def extract_one(i: int) -> tuple[T, PixelStatistics] | ImageError:
+    def extract_one(i: int) -> tuple[T, PixelStatistics, str] | ImageError:
         try:
             loaded = images.read(source.images[i], names[i], source.value_range)
         except ImageError as error:
             return error
         pixels = images.to_pixels(loaded, working[i], source.mask)
-        return extract(i, pixels), image_checks.measure(pixels)
+        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels)
 
     kept: dict[int, T] = {}
     statistics: list[PixelStatistics] = []
+    prints: list[str] = []
     for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
         if isinstance(found, ImageError):
             skipped[i] = str(found)
         else:
             kept[i] = keep(found[0])
             statistics.append(found[1])
+            prints.append(found[2])
         progress("reading images", done, len(sizes))
     _check_count(len(names), skipped)
     return TrainingSet(
@@ -198,6 +221,7 @@ def read(
         sizes_px=[sizes[i] for i in kept],
         working_sizes_px=[working[i] for i in kept],
         pixels=statistics,
+        fingerprints=prints,
         scale=scale,
         skipped=tuple(SkippedImage(names[i], skipped[i]) for i in sorted(skipped)),
         mask=source.mask,

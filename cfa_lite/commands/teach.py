@@ -1,0 +1,124 @@
+"""``cfa-lite teach``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..parameters import SHARED
+from . import options
+from .info import show_lines
+from .options import PATH
+
+if TYPE_CHECKING:
+    from ..base.detector import Detector
+    from ..teaching.teach import Change, Taught
+
+_RATES = [p for p in SHARED if p.when == "limits"]
+_N_LISTED = 40  # images; more are summed up
+
+
+@click.command(cls=options.SectionedCommand)
+@click.argument("part", type=PATH)
+@click.option(
+    "--good", cls=options.ManyOption, type=PATH, required=True, metavar="GOOD...",
+    help="Folders or files of good images: those of the fit, newer ones, and confirmed false alarms. Normal patches and"
+    " the limits come from them.",
+)  # fmt: skip
+@options.defects
+@options.defect_masks
+@click.option(
+    "--forget", multiple=True, metavar="KIND", help="Forget what was taught about this kind. Can be given repeatedly."
+)
+@options.of_table(_RATES, kept="as in the model")
+@click.option("-o", "--output", type=PATH, metavar="NEW.CFA", help="Write the model to this file. By default to PART.")
+@click.option("--report", type=PATH, metavar="DIR", help="Write report.html, which shows what was taken of each image.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write no model.")
+@options.moved_backbone
+@options.threads
+def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_masks: Path | None,
+          forget: tuple[str, ...], output: Path | None, report: Path | None, dry_run: bool, backbone: Path | None,
+          threads: int | None, **rates: Any) -> None:  # fmt: skip
+    """Teach the model PART known defects, without fitting it again.
+
+    One defective image is enough. A taught model finds other defects as before: known ones raise the score in
+    addition, and the guarantee is for both together. What PART was taught before is kept.
+
+    Each defective image is listed with its score without and with known defects. The latter is measured with the image
+    left out of what is learned.
+
+    \b
+    Example:
+      cfa-lite teach part.cfa --good good/ --defects bad/ --report taught/
+    """
+    from ..estimator import CFA, load
+    from ..features import image_files
+    from ..report import outputs
+
+    start = time.perf_counter()
+    model = load(part, backbone=backbone, threads=threads)
+    if not isinstance(model, CFA):
+        raise click.UsageError(
+            f"{part} was fitted with --recipe paper, which cannot learn from known defects. Fit with another recipe."
+        )
+    files = [file.path for file in image_files.find_images(good)]
+    outputs.refuse_overwriting(
+        [path for path in (output, report and report / "report.html") if path],
+        [*files, *(file.path for file in image_files.find_images(defects))],
+    )
+    if report:
+        outputs.make_folder(report)
+    try:
+        taught = model.teach(
+            files, list(defects) or None, masks=defect_masks, forget=forget, progress=options.progress(), **rates
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    _show(model, taught)
+    if report:
+        _write_report(model, taught, report)
+    if dry_run:
+        click.echo(f"dry run: {output or part} is not written", err=True)
+        return
+    model.save(output or part)
+    click.echo(f"{output or part} written, {time.perf_counter() - start:.1f} s", err=True)
+
+
+def _show(model: Detector, taught: Taught) -> None:
+    from ..report import text, text_taught
+
+    info = model.info()
+    for change in taught.defects[:_N_LISTED]:
+        click.echo(_line(change))
+    if len(taught.defects) > _N_LISTED:
+        click.echo(f"and {len(taught.defects) - _N_LISTED} more")
+    lost = [change for change in taught.good if (change.after or 0) > 1 >= (change.before or 0)]
+    for change in lost[:_N_LISTED]:
+        click.echo(_line(change))
+    show_lines(text_taught.change_lines(taught.defects, taught.good))
+    show_lines(text_taught.known_defect_lines(info) | text.limit_lines(info))
+    for remark in text_taught.remarks(info):
+        click.echo(remark, err=True)
+
+
+def _line(change: Change) -> str:
+    before, after = (f"{score:5.2f}" if score is not None else "    -" for score in (change.before, change.after))
+    return f"{before} -> {after}  {change.kind:12s} {change.name}"
+
+
+def _write_report(model: Detector, taught: Taught, folder: Path) -> None:
+    from ..report import text_taught
+    from ..report.overlay import RenderedImage
+    from .inspecting import new_page
+
+    info = model.info()
+    page = new_page("What was taken of each defective image", model, text_taught.known_defect_lines(info))
+    page.facts |= text_taught.change_lines(taught.defects, taught.good)
+    page.facts["images below"] = "the outlined places teach the defect. If they lie beside it, draw a mask."
+    page.warnings += text_taught.remarks(info)
+    for one in taught.places:
+        page.add(RenderedImage(one.path, one.shown(model.threshold_)), one.image.kind)
+    page.write(folder / "report.html")

@@ -1,0 +1,1 @@
+"""Learning from known defects: what makes them different from good images, and how much that counts."""

@@ -1,0 +1,181 @@
+"""A lesson: defective images are read, joined with those that the model knows, and learned from."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import threads
+from ..errors import ImageError
+from ..features import defect_masks, feature_maps, fingerprints, image_checks, images
+from ..features.backbone import Backbone
+from ..features.image_checks import ImageStatistics
+from ..features.images import ValueRange
+from ..fitted import TaughtImage
+from ..inference.scorer import Scorer
+from ..method import regions, resampling
+from ..results import Inspection
+from ..training.held_out import HeldOutGood, Lesson
+from ..training.training_set import Progress, TrainingSet
+from . import learning, places
+from .good_images import GoodImages
+from .labelled import LabelledImage
+from .learning import Learned
+
+
+@dataclass(frozen=True)
+class TaughtPlaces:
+    """A defective image with the places that were taken from it.
+
+    Attributes
+    ----------
+    image : TaughtImage
+    path : str
+    size_px : (int, int)
+        Height and width of the image.
+    score_map : ndarray of shape (h, w)
+        At the working size, without known defects.
+    used : ndarray of shape (h, w), bool
+    """
+
+    image: TaughtImage
+    path: str
+    size_px: tuple[int, int]
+    score_map: np.ndarray
+    used: np.ndarray
+
+    def shown(self, threshold: float) -> Inspection:
+        """Return the places as the regions of an inspection; `threshold` is the limit of the raw score."""
+        score = self.image.raw_score / threshold
+        faint = np.clip(self.score_map / max(self.image.raw_score, threshold), 0, 1).astype(np.float32)
+        shown, found = regions.find(np.where(self.used, np.float32(_SHOWN), faint), self.size_px)
+        return Inspection(
+            path=self.path, status="ok", verdict="NG" if score > 1 else "OK", score=score,
+            raw_score=self.image.raw_score, threshold=threshold, seconds=0.0,
+            message="Places that teach the defect, from its mask." if self.image.has_mask else
+            "Places that teach the defect: the most anomalous ones.",
+            regions=found, map=shown, image_size_px=self.size_px,
+        )  # fmt: skip
+
+
+_SHOWN = 1.5  # value of a place that teaches a defect in the map of a report; 1.0 is the limit
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Reads defective images and learns from them.
+
+    Attributes
+    ----------
+    labelled : list of LabelledImage
+        May be empty if images that were taught before are only forgotten.
+    backbone : Backbone
+    random_state : int
+    n_threads : int
+    progress : callable (phase, done, total)
+    """
+
+    labelled: Sequence[LabelledImage]
+    backbone: Backbone
+    random_state: int
+    n_threads: int
+    progress: Progress
+
+    def lesson(self, good: HeldOutGood) -> Lesson:
+        """Learn from the defective images during a fit."""
+        found = self.read(good.scorer, good.images.statistics(), good.images.value_range)
+        taught = joined((), [one.image for one in found])
+        learned = self.learn(good, taught)
+        return Lesson(learned.known, learned.scores, learned.raised, taught, learned.decision.to_dict())
+
+    def learn(self, good: HeldOutGood, taught: Sequence[TaughtImage]) -> Learned:
+        """Learn from images that have been read.
+
+        Raises
+        ------
+        ImageError
+            If a defective image is among the good ones.
+        """
+        _refuse_good_ones(good.images, taught)
+        images_ = GoodImages(
+            good.images, good.fold_of, good.score_map, good.scorer.levels, self.random_state, self.n_threads,
+            self.progress,
+        )  # fmt: skip
+        return learning.learn(images_, taught)
+
+    def read(self, scorer: Scorer, statistics: ImageStatistics, value_range: ValueRange | None) -> list[TaughtPlaces]:
+        """Read the defective images and choose the places that teach their defects.
+
+        Raises
+        ------
+        ImageError
+            If an image or a mask cannot be used. The message names it.
+        """
+        today = datetime.date.today().isoformat()
+        plain = replace(scorer, known=None)
+
+        def read_one(one: LabelledImage) -> TaughtPlaces:
+            loaded = images.read(one.image, one.name, value_range)
+            problems = image_checks.check_size(loaded.size_px, statistics)
+            if problems:
+                raise ImageError(f"{one.name} cannot teach a defect. {problems[0]} Crop or resize it, or leave it out.")
+            if plain.mask is not None:
+                plain.mask.check_size(loaded.size_px, one.name)
+            size_px = plain.working_size(loaded.size_px, self.backbone)
+            pixels = images.to_pixels(loaded, size_px, plain.mask)
+            mask = None
+            if one.given_mask is not None:
+                mask = _at_working_size(defect_masks.read(one.given_mask, loaded.size_px, one.name), size_px)
+                if plain.mask is not None and not (mask & plain.mask.inside(size_px)).any():
+                    raise ImageError(
+                        f"The mask of {one.name} marks only what the inspection mask ignores. Draw it where the image"
+                        " is inspected."
+                    )
+            maps = feature_maps.from_pixels(pixels, self.backbone, n_scales=plain.n_scales)
+            score_map = plain.score_map(plain.distances(maps), size_px)
+            ready = replace(one, mask=mask, fingerprint=fingerprints.of_pixels(pixels))
+            image, used = places.taught_image(ready, maps, score_map, plain.levels, plain.mask, today)
+            return TaughtPlaces(image, one.name, loaded.size_px, score_map, used)
+
+        found = []
+        for one in threads.ordered_map(read_one, self.labelled, self.n_threads):
+            found.append(one)
+            self.progress("reading defects", len(found), len(self.labelled))
+        _refuse_equal_ones(found)
+        return found
+
+
+def _at_working_size(mask: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    """Resize a mask; the defect keeps at least one pixel."""
+    share = resampling.cell_means(mask, size_px)
+    return np.asarray(share >= min(0.5, float(share.max())))
+
+
+def joined(before: Sequence[TaughtImage], new: Sequence[TaughtImage]) -> tuple[TaughtImage, ...]:
+    """Add images to those that were taught before. An image that is taught again replaces its earlier one."""
+    again = {image.fingerprint for image in new}
+    return (*(image for image in before if image.fingerprint not in again), *new)
+
+
+def _refuse_equal_ones(found: Sequence[TaughtPlaces]) -> None:
+    known: dict[str, str] = {}
+    for one in found:
+        first = known.setdefault(one.image.fingerprint, one.path)
+        if first != one.path:
+            raise ImageError(
+                f"{first} and {one.path} are the same image. A defect must be shown by different images: leave one of"
+                " them out."
+            )
+
+
+def _refuse_good_ones(good: TrainingSet[object], taught: Sequence[TaughtImage]) -> None:
+    names = dict(zip(good.fingerprints, good.names))
+    for image in taught:
+        if image.fingerprint in names:
+            raise ImageError(
+                f"{image.name} is among the defective images (kind {image.kind!r}), and {names[image.fingerprint]}"
+                " among the good ones is the same image. Remove it from one of them."
+            )

@@ -1,0 +1,182 @@
+"""Teaching a fitted model: known defects, new limits, and what changes; the levels stay as they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageError
+from ..features import feature_maps, fingerprints, image_checks
+from ..features.feature_cache import FeatureStore
+from ..fitted import FittedProduct, TaughtImage
+from ..inference.scorer import Scorer
+from ..method import anomaly_map, limits
+from ..training import extraction, near_duplicates
+from ..training.held_out import HeldOutGood
+from ..training.settings import Promise
+from ..training.training_set import Framing, Source, TrainingSet
+from .learning import Learned
+from .lesson import TaughtPlaces, Teacher, joined
+
+_FOLDS = 41  # random stream
+
+
+@dataclass(frozen=True)
+class Change:
+    """What teaching changes for one image.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        "good" for a good image.
+    before, after : float or None
+        Score without and with known defects, each divided by its limit at the same promised rate. A defect is left out
+        of what is learned. None if it cannot be left out.
+    """
+
+    name: str
+    kind: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Result of teaching a model.
+
+    Attributes
+    ----------
+    product : FittedProduct
+        The taught model.
+    defects, good : list of Change
+    places : list of TaughtPlaces
+        What was taken from each new defective image.
+    """
+
+    product: FittedProduct
+    defects: list[Change]
+    good: list[Change]
+    places: list[TaughtPlaces]
+
+
+def teach(
+    product: FittedProduct, source: Source, teacher: Teacher, promise: Promise, forget: Sequence[str],
+    store: FeatureStore,
+) -> Taught:  # fmt: skip
+    """Teach a model known defects, in addition to those that it knows.
+
+    Parameters
+    ----------
+    product : FittedProduct
+        With a `Scorer`.
+    source : Source
+        Good images: normal patches and limits come from them.
+    teacher : Teacher
+    promise : Promise
+    forget : sequence of str
+        Kinds that the model no longer knows.
+    store : FeatureStore
+
+    Raises
+    ------
+    ImageError
+        If an image or a mask cannot be used, or a kind that is to be forgotten is not known.
+    """
+    scorer = product.scorer
+    assert isinstance(scorer, Scorer)
+    plain = replace(scorer, known=None)
+    before = _remembered(product.taught, forget)
+    good, groups = _good_images(product, plain, source, teacher, promise, store)
+    places = teacher.read(plain, product.statistics, product.value_range)
+    taught = joined(before, [one.image for one in places])
+    if taught:
+        learned = teacher.learn(good, taught)
+        known, scores, decision = learned.known, learned.scores, learned.decision.to_dict()
+    else:
+        learned, known, decision = None, None, None
+        scores = np.array([float(good.score_map(i).max()) for i in range(len(groups))])
+    made = replace(promise.limits(scores, groups), source="teach")
+    changed = product.with_limits(made, scores.astype(np.float32), groups)
+    training = {**product.training, "known_defects": decision}
+    changed = replace(changed, scorer=replace(plain, known=known), taught=taught, training=training)
+    if learned is None:
+        return Taught(changed, [], [], places)
+    untaught = promise.limits(learned.plain_scores, groups).threshold
+    return Taught(changed, *_changes(learned, taught, good.images, (untaught, made.threshold)), places)
+
+
+def _remembered(taught: Sequence[TaughtImage], forget: Sequence[str]) -> tuple[TaughtImage, ...]:
+    kinds = Counter(image.kind for image in taught)
+    for kind in forget:
+        if kind not in kinds:
+            known = ", ".join(sorted(kinds)) or "none"
+            raise ImageError(f"The model was not taught a kind {kind!r}, so it cannot forget it. It knows: {known}.")
+    return tuple(image for image in taught if image.kind not in forget)
+
+
+def _good_images(
+    product: FittedProduct, plain: Scorer, source: Source, teacher: Teacher, promise: Promise, store: FeatureStore
+) -> tuple[HeldOutGood, np.ndarray]:
+    """Read the good images, and return them with their groups.
+
+    The levels have seen those that `fit` learned from. Their maps are scaled to the scores that they had when they
+    were held out.
+    """
+    unit_px = feature_maps.unit_px(teacher.backbone, plain.n_scales)
+    framing = Framing(None, unit_px, False, n_scales=plain.n_scales, known_scale=plain.scale)
+    images = extraction.read(
+        source, framing, teacher.backbone, store, n_threads=teacher.n_threads, progress=teacher.progress
+    )
+    _check_usable(images, product)
+    distances = [plain.distances(image.maps) for image in images.kept]
+    held_out = {}
+    if product.learned is not None:
+        held_out = dict(zip(fingerprints.from_array(product.learned.fingerprints), product.learned.scores.tolist()))
+
+    def score_map(i: int) -> np.ndarray:
+        size_px = images.working_sizes_px[i]
+        found, known = plain.score_map(distances[i], size_px), held_out.get(images.fingerprints[i])
+        if known is None:
+            return found
+        return anomaly_map.to_score(found, known, None if plain.mask is None else plain.mask.inside(size_px))
+
+    coarsest = max(images.kept[0].maps)
+    groups = near_duplicates.find([image.maps[coarsest] for image in images.kept], images.names, promise.group_by)
+    fold_of = limits.folds(groups, np.random.default_rng([teacher.random_state, _FOLDS]))
+    return HeldOutGood(images, fold_of, score_map, plain), groups
+
+
+def _check_usable(images: TrainingSet[Any], product: FittedProduct) -> None:
+    """Check that all good images can be used, so that the limits apply to all of them."""
+    for skipped in images.skipped:
+        raise ImageError(f"{skipped.message} Remove it from the good images, or replace it.")
+    for name, size_px, pixels in zip(images.names, images.sizes_px, images.pixels):
+        reasons = image_checks.check_size(size_px, product.statistics)
+        reasons += image_checks.check_pixels(pixels, product.statistics)
+        if reasons:
+            raise ImageError(f"{name} cannot be used as a good image. {reasons[0]} Remove it, or replace it.")
+
+
+def _changes(
+    learned: Learned, taught: Sequence[TaughtImage], images: TrainingSet[Any], thresholds: tuple[float, float]
+) -> tuple[list[Change], list[Change]]:
+    untaught, limit = thresholds
+    defects = [
+        Change(
+            image.name,
+            image.kind,
+            image.raw_score / untaught,
+            learned.left_out[j] / limit if j in learned.left_out else None,
+        )
+        for j, image in enumerate(taught)
+    ]
+    good = [
+        Change(name, "good", float(before) / untaught, float(after) / limit)
+        for name, before, after in zip(images.names, learned.plain_scores, learned.scores)
+    ]
+    return defects, good
