@@ -77,9 +77,28 @@ def test_exit_codes(part, cloth, line, tmp_path):
     assert run("score", part, bad).exit_code == 0
     assert run("score", part, bad, "--fail-on-anomaly").exit_code == 3
     assert run("score", part, fine, "--fail-on-anomaly").exit_code == 0
-    assert run("score", part, bad, tmp_path / "broken.png", "--fail-on-anomaly").exit_code == 1
+    assert run("score", part, bad, tmp_path / "broken.png").exit_code == 1
     assert run("score", part).exit_code == 2
     assert run("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--shrinkage", "0").exit_code == 2
+
+
+def test_an_image_that_was_not_inspected_does_not_pass(part, line, tmp_path):
+    """With --fail-on-anomaly: NG is 3, otherwise INVALID and ERROR are 4, on every route."""
+    results = list(load(part).inspect_many(line))
+    bad = next(p for p, r in zip(line, results) if r.verdict == "NG")
+    fine = next(p for p, r in zip(line, results) if r.verdict == "OK")
+    blank, broken = tmp_path / "blank.png", tmp_path / "broken.png"
+    Image.new("RGB", (384, 288)).save(blank)
+    broken.write_text("no image")
+    rows = tmp_path / "rows.csv"
+    for images, code, plain in (
+        ([fine], 0, 0), ([fine, blank], 4, 0), ([fine, broken], 4, 1), ([blank] * 3, 4, 0), ([bad, blank], 3, 0),
+        ([bad, broken], 3, 1), ([blank, broken], 4, 1),
+    ):  # fmt: skip
+        assert run("score", part, *images, "--output", rows, "--fail-on-anomaly").exit_code == code, images
+        assert run("score", part, *images, "--output", rows, "--resume", "--fail-on-anomaly").exit_code == code, images
+        assert run("score", part, *images).exit_code == plain, images
+    assert run("score", part, fine, blank, "--workers", 2, "--fail-on-anomaly").exit_code == 4
 
 
 def test_unreadable_image_is_a_row(part, line, tmp_path):

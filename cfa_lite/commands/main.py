@@ -49,8 +49,8 @@ def main() -> None:
 
     Results go to stdout, messages to stderr. `cfa-lite COMMAND --help` explains a command.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an image is NG and --fail-on-anomaly is given, 130 stopped with
-    Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C. With --fail-on-anomaly also 3: an image is NG,
+    and 4: none is NG, but an image was not inspected.
 
     \b
     Example:

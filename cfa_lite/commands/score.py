@@ -44,7 +44,11 @@ SHIFTED = (
 @click.option(
     "--resume", is_flag=True, help="Continue an earlier run: keep the rows in --output and inspect the other images."
 )
-@click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 3 if an image is NG.")
+@click.option(
+    "--fail-on-anomaly",
+    is_flag=True,
+    help="Exit with code 3 if an image is NG, and otherwise with code 4 if an image is INVALID or ERROR.",
+)
 @options.of_table(options.named("checks"), kept="as in the model")
 @options.sensitivity
 @options.threshold
@@ -60,8 +64,11 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
 
     Each image gives one line on stdout: the verdict, the score, the path and a message. The limit is a score of 1.0.
 
-    Exit codes: 0 all images were read, 1 an image or the run failed, 2 wrong usage, 3 an image is NG and
-    --fail-on-anomaly is given, 130 stopped with Ctrl-C. After a stop --output has the rows of all finished images.
+    Exit codes: 0 all images were read, 1 an image is ERROR or the run failed, 2 wrong usage, 130 stopped with Ctrl-C.
+    After a stop --output has the rows of all finished images.
+
+    With --fail-on-anomaly, 0 means that every image was inspected and none is NG. 3: an image is NG. 4: none is NG, but
+    an image is INVALID or ERROR, so it was not inspected. 1: the run failed.
 
     \b
     Example:
@@ -116,10 +123,16 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     places = [f"{kind} in {folder}" for kind, folder in images.folders.items()]
     places += [f"report in {report}"] if report else []
     click.echo("; ".join([*_summary(counts.verdicts, before, seconds), *places]), err=True)
-    if counts.verdicts["ERROR"]:
-        sys.exit(options.EXIT_FAILED)
-    if fail_on_anomaly and counts.verdicts["NG"]:
-        sys.exit(options.EXIT_ANOMALY)
+    sys.exit(_exit_code(counts.verdicts, fail_on_anomaly))
+
+
+def _exit_code(verdicts: Counter[str], fail_on_anomaly: bool) -> int:
+    """Return the exit code of a run that came to its end. With `fail_on_anomaly`, only an inspected image can pass."""
+    if not fail_on_anomaly:
+        return options.EXIT_FAILED if verdicts["ERROR"] else 0
+    if verdicts["NG"]:
+        return options.EXIT_ANOMALY
+    return options.EXIT_NOT_INSPECTED if verdicts["INVALID"] or verdicts["ERROR"] else 0
 
 
 def _unfinished(tasks: Sequence[Task], earlier: Mapping[bytes, str]) -> tuple[list[Task], Counter[str]]:
