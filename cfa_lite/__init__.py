@@ -16,18 +16,19 @@ from .errors import ArchiveError, BackboneError, CfaLiteError, ImageError, NotFi
 
 if TYPE_CHECKING:
     from .estimator import CFA, load
+    from .features.image_files import find_images
     from .published.estimator import PublishedCFA
     from .results import Inspection, Region
 
 __all__ = [
     "CFA", "ArchiveError", "BackboneError", "CfaLiteError", "ImageError", "Inspection", "NotFittedError", "OutputError",
-    "PublishedCFA", "Region", "WorkerError", "__version__", "load",
+    "PublishedCFA", "Region", "WorkerError", "__version__", "find_images", "load",
 ]  # fmt: skip
 
 # Imported on first use, because they need NumPy, Numba and onnxruntime: `--help` answers at once.
 _LAZY = {
     "CFA": ".estimator", "load": ".estimator", "PublishedCFA": ".published.estimator", "Inspection": ".results",
-    "Region": ".results",
+    "Region": ".results", "find_images": ".features.image_files",
 }  # fmt: skip
 
 

@@ -53,6 +53,9 @@ class CFA(Detector):
         Working pixels per image pixel. All images of a product are processed at one scale.
     skipped_ : tuple of SkippedImage
         Images that `fit` could not use, each with `name` and `message`. Empty after `load`.
+    left_out_ : tuple of LeftOut
+        What `fit` left out of the folder that it was given: files of other endings, linked, unreadable and hidden
+        folders, each with `path` and `reason`. Empty after `load`.
     most_unusual_ : tuple of Inspection
         The good images with the highest scores, held out, with their maps; outliers first. Empty after `load`.
 

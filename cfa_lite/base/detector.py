@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,14 +94,15 @@ class Detector(Inspector):
         """
         params = self._resolved_params()
         backbone = Backbone(find_spec(params["backbone"]))
-        source = self._source(as_list(X))
+        given = as_list(X)
+        source = self._source(given)
         labelled = [] if defects is None else _collected(defects, masks)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
             found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None), labelled)
         for skipped in found.skipped:
             _log.warning("skipped: %s", skipped.message)
         self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)
-        self.skipped_ = found.skipped
+        self.skipped_, self.left_out_ = found.skipped, given.left_out
         self.most_unusual_ = tuple(
             inspection.judge(one.raw_map, one.name, one.size_px, found.product, self._rules(), 0.0)
             for one in found.most_unusual
@@ -119,7 +120,7 @@ class Detector(Inspector):
             params["value_range"] = [float(value) for value in self.value_range]
         return {p.name: params[p.name] for p in self.parameter_table if p.when != "machine"}
 
-    def _source(self, given: list[ImageLike]) -> Source:
+    def _source(self, given: Sequence[ImageLike]) -> Source:
         from ..training.training_set import Source
 
         value_range: ValueRange | None

@@ -15,6 +15,7 @@ from .. import parameters, threads
 from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError
 from ..features import images as images_
 from ..features.backbone import Backbone, open_fitted
+from ..features.image_files import LeftOut
 from ..features.images import ImageLike
 from ..fitted import FittedProduct, SkippedImage
 from ..inference import inspection
@@ -44,6 +45,7 @@ class Inspector(OutlierDetectorContract):
 
     fitted_: FittedProduct
     skipped_: tuple[SkippedImage, ...]
+    left_out_: tuple[LeftOut, ...]
     most_unusual_: tuple[Inspection, ...]
 
     def _resolved_params(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class Inspector(OutlierDetectorContract):
 
     def _adopt(self, product: FittedProduct, backbone: Backbone) -> None:
         self.fitted_ = product
-        self.skipped_, self.most_unusual_ = (), ()
+        self.skipped_, self.left_out_, self.most_unusual_ = (), (), ()
         self._backbone = backbone
 
     @property

@@ -48,8 +48,9 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
 
     model = load(part, backbone=backbone, threads=threads)
     before = model.threshold_
-    files = [file.path for file in image_files.find_images(good)]
-    defective = [file.path for file in image_files.find_images([defects])] if defects else []
+    found, found_defects = image_files.find_images(good), image_files.find_images([defects] if defects else [])
+    inspecting.tell_left_out((*found.left_out, *found_defects.left_out))
+    files, defective = [file.path for file in found], [file.path for file in found_defects]
     if output:
         outputs.refuse_overwriting([output], [*files, *defective])
     try:

@@ -15,6 +15,7 @@ from .options import PATH
 
 if TYPE_CHECKING:
     from ..evaluation.ground_truth import LabeledImage
+    from ..features.image_files import Found
 
 
 @click.command()
@@ -41,7 +42,8 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
     a folder ground_truth beside it. Instead of TEST, any two folders can be given with --good and --defects.
 
-    An image with a message is named on stderr. An image that cannot be inspected counts in no metric.
+    An image with a message is named on stderr, and so is what is left out of a folder. An image that cannot be
+    inspected counts in no metric.
 
     \b
     Example:
@@ -56,6 +58,7 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
 
     model = load(part, backbone=backbone, threads=threads)
     labeled = _test_images(test, good, defects, ground_truth)
+    left_out = inspecting.tell_left_out(labeled.left_out)
     options.adjust(model, sensitivity, threshold)
     files = [path for path in (output, report) if path]
     outputs.refuse_overwriting(files, [part, *(path for image in labeled for path in (image.path, image.mask) if path)])
@@ -82,11 +85,11 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
         outputs.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", output)
     if page and report:
         page.facts |= lines
-        page.warnings += remarks
+        page.warnings += [*remarks, *left_out]
         page.write(report)
 
 
-def _test_images(test: Path | None, good: Path | None, defects: Path | None, masks: Path | None) -> list[LabeledImage]:
+def _test_images(test: Path | None, good: Path | None, defects: Path | None, masks: Path | None) -> Found[LabeledImage]:
     from ..evaluation import ground_truth
 
     if test is not None:

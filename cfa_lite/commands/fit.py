@@ -14,6 +14,7 @@ from ..errors import OutputError
 from ..parameters import CFA_PARAMETERS, PUBLISHED_PARAMETERS
 from . import options
 from .fitted_model import show_summary, write
+from .inspecting import tell_left_out
 from .options import PATH
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     """Learn a product from images of good parts.
 
     GOOD are folders, which are searched recursively, or files. An image that cannot be read is skipped with a message.
+    What is left out of a folder is counted and named in one line.
 
     With --each, PART.CFA is a folder that gets a file NAME.cfa for each product. A product that cannot be fitted does
     not end the run. --workers and --dask fit several products at once.
@@ -87,8 +89,10 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     if output.is_dir():
         raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
     files = image_files.find_images(good)
-    defective = [file.path for file in image_files.find_images(defects)]
-    outputs.refuse_overwriting([output], [*(file.path for file in files), *defective])
+    tell_left_out(files.left_out)
+    defective = image_files.find_images(defects)
+    tell_left_out(defective.left_out)
+    outputs.refuse_overwriting([output], [file.path for file in (*files, *defective)])
     outputs.make_folder(output.parent)
     if report:
         outputs.make_folder(report)

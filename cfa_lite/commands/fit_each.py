@@ -12,6 +12,7 @@ import click
 from ..errors import CfaLiteError, ImageError
 from . import options
 from .fitted_model import show_summary, write
+from .inspecting import tell_left_out
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -42,12 +43,15 @@ def fit_each(
     from ..report import outputs
 
     products = find_products(folders)
+    tell_left_out([other for folder in folders for other in image_files.beside_folders(folder)])
     for folder in filter(None, (output, report)):
         outputs.make_folder(folder)
     images: dict[str, list[Path]] = {}
     for name, folder in products.items():
         try:
-            images[name] = [file.path for file in image_files.find_images([folder])]
+            found = image_files.find_images([folder])
+            tell_left_out(found.left_out, f"{name}: ")
+            images[name] = [file.path for file in found]
         except ImageError as error:
             click.echo(f"{name}: {error}", err=True)
     n_fitted = 0

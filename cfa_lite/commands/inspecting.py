@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..base.detector import Detector
     from ..evaluation.ground_truth import GroundTruthMasks, LabeledImage
     from ..evaluation.pixel_metrics import PixelMetrics
+    from ..features.image_files import LeftOut
     from ..report.html import Page
     from ..report.overlay import RenderedImage
     from ..report.tables import TableWriter
@@ -79,6 +80,19 @@ def run(tasks: Sequence[Task], results: Iterator[Inspection], sinks: Iterable[Si
             rendered = RenderedImage(task.path, result)
             for sink in sinks:
                 sink.take(task, rendered)
+
+
+def tell_left_out(left_out: Sequence[LeftOut], prefix: str = "") -> list[str]:
+    """Write a line to stderr that counts and names what a search left out, and return the line in a list.
+
+    The list is empty and nothing is written if nothing was left out.
+    """
+    from ..features import image_files
+
+    lines = [prefix + image_files.summary(left_out)] if left_out else []
+    for said in lines:
+        click.echo(said, err=True)
+    return lines
 
 
 def line(result: Inspection) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import ImageError
 from . import inspecting, options
 from .inspecting import Counts, ImageWriter, Lines, PageCards, Rows, Sink, Task
 from .options import PATH
@@ -18,7 +19,7 @@ from .options import PATH
 if TYPE_CHECKING:
     from ..base.detector import Detector
     from ..distributed.executor import Executor
-    from ..features.image_files import ImageFile
+    from ..features.image_files import Found, ImageFile
     from ..results import Inspection
 
 SHIFTED = (
@@ -63,6 +64,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     """Inspect IMAGES (folders or files) with the model PART.
 
     Each image gives one line on stdout: the verdict, the score, the path and a message. The limit is a score of 1.0.
+    What is left out of a folder is counted and named in one line on stderr.
 
     Exit codes: 0 all images were read, 1 an image is ERROR or the run failed, 2 wrong usage, 130 stopped with Ctrl-C.
     After a stop --output has the rows of all finished images.
@@ -87,6 +89,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     options.adjust(model, sensitivity, threshold)
     images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks)))
     found = _without_outputs(image_files.find_images(paths), paths, images.folders.values())
+    left_out = inspecting.tell_left_out(found.left_out)
     tasks = [Task(file.path, name) for file, name in zip(found, outputs.output_names(found))]
     written = [path for task in tasks for path in images.paths(task.output_name).values()]
     files = [file for file in (output, report) if file]
@@ -113,7 +116,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     seconds = time.perf_counter() - start
     warnings = _warnings(counts, model)
     if page and report:
-        page.warnings += warnings
+        page.warnings += [*warnings, *left_out]
         if before:
             page.warnings.append(
                 f"{sum(before.values())} images of an earlier run are in {output} but not on this page."
@@ -173,9 +176,16 @@ def _summary(verdicts: Counter[str], before: Counter[str], seconds: float) -> li
     return [f"{n} image{'s' * (n != 1)}{earlier}: {counted}", *pace]
 
 
-def _without_outputs(found: list[ImageFile], inputs: Iterable[Path], folders: Iterable[Path]) -> list[ImageFile]:
+def _without_outputs(found: Found[ImageFile], inputs: Iterable[Path], folders: Iterable[Path]) -> Found[ImageFile]:
     """Leave out images that an earlier run wrote, if an output folder is below an input folder."""
+    from ..features.image_files import WRITTEN, Found, LeftOut
+
     given = {folder.resolve() for folder in inputs}
     outputs = [folder.resolve() for folder in folders]
     below = [out for out in outputs if out not in given and given.intersection(out.parents)]
-    return [file for file in found if not any(out in file.path.resolve().parents for out in below)]
+    written = dict.fromkeys(file for file in found if any(out in file.path.resolve().parents for out in below))
+    left_out = [other for other in found.left_out if not any(out in other.path.resolve().parents for out in below)]
+    kept = [file for file in found if file not in written]
+    if not kept:
+        raise ImageError(f"All images are in a folder of outputs, such as {below[0]}. Name another output folder.")
+    return Found(kept, [*left_out, *(LeftOut(file.path, WRITTEN) for file in written)])

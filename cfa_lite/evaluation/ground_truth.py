@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..features import defect_masks, images
+from ..features.image_files import Found, beside_folders
 
 GOOD = "good"
 _LAYOUT = (
@@ -42,7 +43,7 @@ class LabeledImage:
         return self.label != GOOD
 
 
-def find_test_set(root: Path) -> list[LabeledImage]:
+def find_test_set(root: Path) -> Found[LabeledImage]:
     """Find the test images of a data set in the layout of MVTec AD.
 
     The images are in ``test/good`` and ``test/<defect>``; the mask of ``test/<defect>/<stem>.png`` is
@@ -55,8 +56,9 @@ def find_test_set(root: Path) -> list[LabeledImage]:
 
     Returns
     -------
-    list of LabeledImage
-        Good images first, then defect by defect. Without a folder ``ground_truth`` every `mask` is None.
+    sequence of LabeledImage
+        Good images first, then defect by defect. Without a folder ``ground_truth`` every `mask` is None. Its attribute
+        `left_out` has what the folders hold besides.
 
     Raises
     ------
@@ -73,15 +75,19 @@ def find_test_set(root: Path) -> list[LabeledImage]:
         raise ImageError(f"{test} is a test set without defective images: its only folder is {GOOD}. {_LAYOUT}")
     data_set = Path(os.path.abspath(test)).parent if test == root else root  # noqa: PTH100 (resolve would follow links)
     masks = data_set / "ground_truth"
-    found = [LabeledImage(file.path, GOOD, None) for file in images.find_images([test / GOOD])]
+    good = images.find_images([test / GOOD])
+    found = [LabeledImage(file.path, GOOD, None) for file in good]
+    left_out = [*beside_folders(test), *good.left_out]
     for defect in defects:
-        for file in images.find_images([test / defect]):
+        defective = images.find_images([test / defect])
+        left_out += defective.left_out
+        for file in defective:
             mask = _find_mask(file, masks / defect) if masks.is_dir() else None
             found.append(LabeledImage(file.path, defect, mask))
-    return found
+    return Found(found, left_out)
 
 
-def find_in_folders(good: Path, defects: Path, masks: Path | None) -> list[LabeledImage]:
+def find_in_folders(good: Path, defects: Path, masks: Path | None) -> Found[LabeledImage]:
     """Find test images in a folder of good and a folder of defective images.
 
     Parameters
@@ -97,8 +103,8 @@ def find_in_folders(good: Path, defects: Path, masks: Path | None) -> list[Label
 
     Returns
     -------
-    list of LabeledImage
-        Good images first.
+    sequence of LabeledImage
+        Good images first. Its attribute `left_out` has what the folders hold besides.
 
     Raises
     ------
@@ -108,13 +114,14 @@ def find_in_folders(good: Path, defects: Path, masks: Path | None) -> list[Label
     for inner, outer in ((good, defects), (defects, good), (masks, good), (masks, defects)):
         if inner is not None and inner.resolve().is_relative_to(outer.resolve()):
             raise ImageError(f"{inner} is inside {outer}, so its images would count twice. Use separate folders.")
-    found = [LabeledImage(file.path, GOOD, None) for file in images.find_images([good])]
-    for file in images.find_images([defects]):
+    found_good, found_defects = images.find_images([good]), images.find_images([defects])
+    found = [LabeledImage(file.path, GOOD, None) for file in found_good]
+    for file in found_defects:
         label = file.relative.parts[0] if len(file.relative.parts) > 1 else "defect"
         if label == GOOD:
             raise ImageError(f"{file.path} is in a folder {GOOD} among the defective images. Rename that folder.")
         found.append(LabeledImage(file.path, label, None if masks is None else _find_mask(file, masks)))
-    return found
+    return Found(found, (*found_good.left_out, *found_defects.left_out))
 
 
 def _find_mask(image: images.ImageFile, masks: Path) -> Path:

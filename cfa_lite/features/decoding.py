@@ -8,12 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import (
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+    features,
+)
 
 from ..errors import ImageError
 
-# No format that starts another program. The first ones are those that Pillow knows without loading all its readers.
-_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP")
+# No format that starts another program. Each reader is imported, because Pillow loads all readers for one it lacks.
+_JPEG_2000 = ("JPEG2000",) if features.check("jpg_2000") else ()
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP", *_JPEG_2000)
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32, np.float64, np.float16)
 _RANGE_16_BIT = (0.0, 65535.0)
 SHAPES = "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"

@@ -16,11 +16,11 @@ from PIL import Image
 from ..errors import ImageError
 from ..method import _kernels
 from . import decoding
-from .image_files import SUFFIXES, ImageFile, find_images
+from .image_files import SUFFIXES, Found, ImageFile, find_images
 from .mask import InspectionMask
 
 __all__ = [
-    "SUFFIXES", "ImageFile", "ImageLike", "LoadedImage", "ValueRange", "buffered", "find_images", "halve",
+    "SUFFIXES", "Found", "ImageFile", "ImageLike", "LoadedImage", "ValueRange", "buffered", "find_images", "halve",
     "middle_size", "name_of", "read", "size_of", "to_pixels", "value_range_of", "working_size",
 ]  # fmt: skip
 

@@ -47,6 +47,8 @@ class PublishedCFA(Detector):
         (|W - W0| / |W0|), seconds. Empty after `load`; `info` has all but the seconds.
     skipped_ : tuple of SkippedImage
         Images that `fit` could not use. Empty after `load`.
+    left_out_ : tuple of LeftOut
+        What `fit` left out of the folder that it was given. Empty after `load`.
     most_unusual_ : tuple of Inspection
         The good images with the highest scores, held out, with their maps. Empty after `load`.
     """
