@@ -87,8 +87,9 @@ class Detector(Inspector):
         ValueError, TypeError
             If a parameter is out of its range, or an object is not an image.
         ImageError
-            If fewer than two images can be used. Single images that cannot be read are skipped, logged and listed in
-            `skipped_`. Also if a defective image or a mask cannot be used.
+            If fewer than two images can be used, or `value_range` does not cover their values. Single images that
+            cannot be read are skipped, logged and listed in `skipped_`. Also if a defective image or a mask cannot be
+            used.
         BackboneError
             If the backbone cannot be used.
         """

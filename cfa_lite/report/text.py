@@ -254,4 +254,10 @@ def _image_remarks(info: dict[str, Any]) -> list[str]:
             f"The images use only {share:.1%} of the value range. Fit with --value-range auto, or with the range of the"
             " camera, such as --value-range 0,4095."
         )
+    if info["value_range"] is not None and share > 1 + LOW_RANGE_SHARE:
+        low, high = info["value_range"]
+        found.append(
+            f"Some pixels of the images lie above the value range: values go up to {low + share * (high - low):.5g},"
+            f" the range to {high:.5g}. If they are more than noise, fit with a larger range or --value-range auto."
+        )
     return found

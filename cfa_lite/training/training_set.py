@@ -21,6 +21,8 @@ from ..features.mask import InspectionMask
 from ..features.runtime import onnxruntime
 from ..fitted import SkippedImage
 from ..parameters import DEFAULT_SIZE_PX
+from . import value_range
+from .value_range import Coverage
 
 Progress = Callable[[str, int, int], None]
 
@@ -183,7 +185,8 @@ def read(
     Raises
     ------
     ImageError
-        If fewer than two images can be used, or all have another size than the inspection mask.
+        If fewer than two images can be used, all have another size than the inspection mask, or the value range does
+        not cover their values.
     """
     names = source.names
     sizes, skipped = _sizes(source, n_threads)
@@ -195,11 +198,15 @@ def read(
         for i, size in sizes.items()
     }
 
+    coverages: dict[str, Coverage] = {}
+
     def extract_one(i: int) -> tuple[T, PixelStatistics, str] | ImageError:
         try:
             loaded = images.read(source.images[i], names[i], source.value_range)
         except ImageError as error:
             return error
+        if source.value_range is not None:
+            coverages[names[i]] = Coverage.of(loaded, source.value_range)
         pixels = images.to_pixels(loaded, working[i], source.mask)
         return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels)
 
@@ -215,6 +222,8 @@ def read(
             prints.append(found[2])
         progress("reading images", done, len(sizes))
     _check_count(len(names), skipped)
+    if source.value_range is not None:
+        value_range.check(coverages, source.value_range)
     return TrainingSet(
         kept=list(kept.values()),
         names=[names[i] for i in kept],
