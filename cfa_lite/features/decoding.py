@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import (
@@ -13,17 +16,20 @@ from PIL import (
     ImageOps,
     Jpeg2KImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
     features,
 )
 
 from ..errors import ImageError
+from . import tiff
 
 # No format that starts another program. Each reader is imported, because Pillow loads all readers for one it lacks.
 _JPEG_2000 = ("JPEG2000",) if features.check("jpg_2000") else ()
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP", *_JPEG_2000)
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32, np.float64, np.float16)
 _RANGE_16_BIT = (0.0, 65535.0)
+_MAX_VALUE = 255e6  # a million times the range
 SHAPES = "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
 
 Range = tuple[float, float]
@@ -37,8 +43,29 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.
             file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist. Check the path.") from None
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{name} cannot be read as an image ({_why_unidentified(source)}). Save it in another way or leave it"
+                " out."
+            ) from error
         with file:
             yield file
+
+
+def _why_unidentified(source: str | os.PathLike[str] | bytes) -> str:
+    """Return why no reader took a file. Pillow itself tells no reason."""
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    for name in _FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(content[:16]) is not True:
+            continue
+        if name == "TIFF" and (kind := tiff.described(io.BytesIO(content))):
+            return f"TIFF files of this kind are not supported: {kind}"
+        try:
+            factory(io.BytesIO(content), "")
+        except Exception as error:  # as in `reading`
+            return f"{name}: {error}"
+    return "its content is of no supported format"
 
 
 @contextmanager
@@ -97,14 +124,24 @@ def _scaled(plane: np.ndarray, name: str, value_range: Range) -> Image.Image:
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
         raise ImageError(f"{name} contains values that are not finite. Save it again or leave it out.")
     values = (plane.astype(np.float32) - np.float32(low)) / np.float32((high - low) / 255)
+    if np.abs(values).max() > _MAX_VALUE:  # the network would answer with values that are not finite
+        raise ImageError(
+            f"{name} contains values far outside the value range {low:g},{high:g}. Save it again or leave it out."
+        )
     return Image.fromarray(np.ascontiguousarray(values))
 
 
 def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tuple[Image.Image, ...]:
     """Convert a PIL image to bands; `images.read` describes the arguments and errors."""
-    image = ImageOps.exif_transpose(image)  # also loads the pixels
+    tags: dict[int, Any] = getattr(image, "tag_v2", {})  # of a TIFF file
+    _load(image, name, tags)
+    if tiff.has_associated_alpha(tags) and image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
+        raise _refused(name, "its colors were multiplied by alpha. Save it without alpha")
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
+        if image.mode == "I" and tags and tiff.is_unsigned_32_bit(tags):
+            values = values.view(np.uint32)
         if value_range is None and (image.mode == "F" or values.min() < 0 or values.max() > 65535):
             raise _unknown_range(values, name)
         return (_scaled(values, name, value_range or _RANGE_16_BIT),)
@@ -113,6 +150,56 @@ def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tu
     if value_range is None:
         return (image.copy(),)
     return tuple(_scaled(np.asarray(band), name, value_range) for band in image.split())
+
+
+def _load(image: Image.Image, name: str, tags: dict[int, Any]) -> None:
+    """Load the pixels of an image, unless they would be wrong."""
+    if tags and (reason := tiff.refusal(tags, getattr(tags, "prefix", b"II") == b"MM")):
+        raise _refused(name, reason)
+    if image.format == "JPEG2000" and (reason := _refusal_of_jpeg_2000(image)):
+        raise _refused(name, reason)
+    image.load()
+
+
+def _refused(name: str, reason: str) -> ImageError:
+    return ImageError(f"{name} cannot be read as an image: {reason}, or leave it out.")
+
+
+def _refusal_of_jpeg_2000(image: Image.Image) -> str:
+    """Return why a JPEG 2000 file that was not loaded is refused; "" if Pillow reads its values as they are."""
+    components = _components(image)
+    if any(is_signed for _, is_signed in components):
+        return "its values are signed. Save it with unsigned values"
+    if len(components) > 1 and any(bits > 8 for bits, _ in components):  # Pillow turns the brightest values black
+        return "it holds JPEG 2000 colors of more than 8 bits. Save it as PNG or with 8 bits"
+    return ""
+
+
+def is_depth_cut(image: Image.Image) -> bool:
+    """Return whether the file of an image that was not loaded has colors of more than 8 bits, of which 8 are read."""
+    tiles = getattr(image, "tile", None)
+    if image.mode.startswith("I") or image.mode == "F" or not tiles:
+        return False
+    codec, arguments = tiles[0][0], tiles[0][3]
+    if codec.startswith("ppm"):  # its arguments end with the highest value
+        return bool(arguments[-1] > 255)
+    raw_mode = arguments if isinstance(arguments, str) else arguments[0]
+    return re.search(";16[BLN]$", str(raw_mode)) is not None
+
+
+def _components(image: Image.Image) -> list[tuple[int, bool]]:
+    """Return depth in bits, and whether values are signed, of each channel of a JPEG 2000 file that was not loaded."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return []
+    position = file.tell()
+    file.seek(0)
+    head = file.read(1 << 20)
+    file.seek(position)
+    start = head.find(b"\xff\x4f\xff\x51") + 40  # the marker segment SIZ; 38 bytes to its number of channels
+    n = int.from_bytes(head[start : start + 2], "big")
+    depths = head[start + 2 : start + 2 + 3 * n : 3]
+    return [((depth & 0x7F) + 1, depth > 0x7F) for depth in depths]
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -149,7 +149,7 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
             bands = decoding.bands_of_pil(image, name, value_range)
     elif isinstance(image, (str, os.PathLike, bytes)):
         with decoding.opened(image, name) as file:
-            is_depth_cut = file.mode == "RGB" and any("16" in str(tile[3]) for tile in getattr(file, "tile", ()))
+            is_depth_cut = decoding.is_depth_cut(file)
             bands = decoding.bands_of_pil(file, name, value_range)
             n_pages = getattr(file, "n_frames", 1)
     else:
