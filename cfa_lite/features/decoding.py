@@ -22,7 +22,7 @@ from PIL import (
 )
 
 from ..errors import ImageError
-from . import tiff
+from . import completeness, row_order, tiff
 
 # No format that starts another program. Each reader is imported, because Pillow loads all readers for one it lacks.
 _JPEG_2000 = ("JPEG2000",) if features.check("jpg_2000") else ()
@@ -40,20 +40,36 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.
     """Open an image file; errors, also those of reading its pixels inside the block, become ImageError."""
     with reading(name):
         try:
+            before = completeness.stamp(source)
             file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist. Check the path.") from None
-        except UnidentifiedImageError as error:
+        except (Image.DecompressionBombError, MemoryError):
+            raise
+        except Exception as error:  # as in `reading`
+            if missing := completeness.missing(source):
+                raise _incomplete(name, missing) from error
+            if not isinstance(error, UnidentifiedImageError):
+                raise
             raise ImageError(
                 f"{name} cannot be read as an image ({_why_unidentified(source)}). Save it in another way or leave it"
                 " out."
             ) from error
         with file:
             yield file
+        if completeness.stamp(source) != before:
+            raise _incomplete(name, "it changed while it was read")
+
+
+def _incomplete(name: str, reason: object) -> ImageError:
+    return ImageError(
+        f"{name} cannot be read as an image: it is incomplete or damaged ({reason}). If it is still being written,"
+        " inspect it again when it is complete. Otherwise save it again."
+    )
 
 
 def _why_unidentified(source: str | os.PathLike[str] | bytes) -> str:
-    """Return why no reader took a file. Pillow itself tells no reason."""
+    """Return why no reader took a file whose end is there. Pillow itself tells no reason."""
     content = source if isinstance(source, bytes) else Path(source).read_bytes()
     for name in _FORMATS:
         factory, accept = Image.OPEN[name]
@@ -153,12 +169,22 @@ def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tu
 
 
 def _load(image: Image.Image, name: str, tags: dict[int, Any]) -> None:
-    """Load the pixels of an image, unless they would be wrong."""
+    """Load the pixels of an image, unless they would be wrong or are incomplete."""
     if tags and (reason := tiff.refusal(tags, getattr(tags, "prefix", b"II") == b"MM")):
         raise _refused(name, reason)
     if image.format == "JPEG2000" and (reason := _refusal_of_jpeg_2000(image)):
         raise _refused(name, reason)
-    image.load()
+    if missing := completeness.missing_of_image(image):
+        raise _incomplete(name, missing)
+    order = row_order.row_order(image)
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `reading`
+        raise _incomplete(name, error) from error
+    if order is not None and order.is_cut(image):
+        raise _incomplete(name, "it is black from the middle of a row on")
 
 
 def _refused(name: str, reason: str) -> ImageError:
