@@ -104,6 +104,29 @@ def test_masks_of_every_kind_read_the_same(mask, tmp_path):
         np.testing.assert_array_equal(mask_room.read(given).white, mask > 0)
 
 
+def test_a_mask_that_is_incomplete_or_would_be_read_wrongly_is_refused(rng, tmp_path):
+    """The pixels that are missing would be ignored, so that no defect would be found there."""
+    noise = Image.fromarray((rng.random((64, 96)) > 0.3).astype(np.uint8) * np.uint8(255))
+    noise.save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+    with pytest.raises(ImageError, match="cut.png cannot be read as an inspection mask .* incomplete"):
+        mask_room.read(tmp_path / "cut.png")
+    (tmp_path / "page.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
+    with pytest.raises(ImageError, match="page.png cannot be read as an inspection mask .* no supported format"):
+        mask_room.read(tmp_path / "page.png")  # it would start Ghostscript
+
+
+def test_masks_of_16_bits_and_turned_masks(rng, tmp_path):
+    white = rng.random((64, 96)) > 0.3
+    Image.fromarray(np.where(white, 40000, 20000).astype(np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(mask_room.read(tmp_path / "deep.png").white, white)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(white).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(mask_room.read(tmp_path / "turned.png").white, white[::-1, ::-1])
+
+
 def test_packed_masks_can_be_unpacked(rng):
     for shape in ((5, 3), (64, 96)):
         mask = rng.random(shape) > 0.5

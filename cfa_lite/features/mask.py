@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Union
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..method import resampling
+from . import decoding
 
 MaskLike = Union[str, "os.PathLike[str]", Image.Image, np.ndarray]
 
@@ -135,7 +137,8 @@ def unpack(packed: np.ndarray, size_px: tuple[int, int]) -> InspectionMask:
 def read(mask: MaskLike) -> InspectionMask:
     """Read an inspection mask from an image file, a PIL image or an array.
 
-    A pixel that is at least half white is inspected.
+    A pixel that is at least half white is inspected. Files are read as images are: a file that is incomplete would
+    otherwise be a mask that ignores what is missing.
 
     Raises
     ------
@@ -148,14 +151,19 @@ def read(mask: MaskLike) -> InspectionMask:
         top = 1 if mask.dtype == bool or mask.max(initial=0) <= 1 else 255
         return InspectionMask(mask > top / 2)
     is_file = isinstance(mask, (str, os.PathLike))
+    name = os.fspath(mask) if isinstance(mask, (str, os.PathLike)) else "mask"
+    if is_file and not Path(name).exists():
+        raise ImageError(f"{name} does not exist. Check the path of the inspection mask.")
     try:
-        with Image.open(mask) if isinstance(mask, (str, os.PathLike)) else mask as image:
-            return InspectionMask(np.asarray(image.convert("L")) > 127)
+        opened = decoding.opened(mask, name) if isinstance(mask, (str, os.PathLike)) else nullcontext(mask)
+        with opened as image, decoding.reading(name):
+            band = decoding.bands_of_pil(image, name, None)[0]
     except ImageError as error:
-        raise ImageError(f"{Path(mask) if is_file else 'mask'}: {error}") from None  # type: ignore[arg-type]
-    except FileNotFoundError:
-        raise ImageError(f"{mask} does not exist. Check the path of the inspection mask.") from None
-    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error ...
         raise ImageError(
-            f"{mask} cannot be read as an inspection mask ({error}). Save it again as a PNG file."
+            f"{name} cannot be read as an inspection mask ({error}) Save it again as a black and white PNG file."
         ) from error
+    values = np.asarray(band if band.mode == "F" else band.convert("L"))
+    try:
+        return InspectionMask(values > 127)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
