@@ -23,6 +23,18 @@ def files(folder, *names):
     return folder
 
 
+def refuse_to_read(monkeypatch, name):
+    """Make a folder that cannot be read, even by root."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith(name):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
 def told(found):
     return {one.path.name: one.reason for one in found.left_out}
 
@@ -61,14 +73,7 @@ def test_a_folder_that_cannot_be_read_is_told_where_permissions_apply(tmp_path):
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     folder = files(tmp_path / "in", "1.png", "closed/2.png")
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.fspath(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_read(monkeypatch, "closed")
     assert told(find_images([folder])) == {"closed": "unreadable folder"}
     with pytest.raises(ImageError, match=r"closed cannot be read \(Permission denied\). Check its permissions."):
         find_images([folder / "closed"])
@@ -171,6 +176,19 @@ def test_commands_tell_it_in_one_line(place, tmp_path):
         assert "left out" not in done.stdout
     assert LINE in pages[0].read_text(encoding="utf-8") and both in pages[1].read_text(encoding="utf-8")
     assert "left out" not in run("score", part, place / "line" / "0.png").stderr
+
+
+def test_a_folder_that_cannot_be_read_does_not_pass(place, tmp_path, monkeypatch):
+    """Its images were not inspected; files of other endings are no images."""
+    files(tmp_path / "line", "a.txt", "closed/2.png")
+    Image.effect_noise(SIZE_PX, 41).save(tmp_path / "line" / "1.png")
+    command = ("score", place / "part.cfa", tmp_path / "line", "--threshold", 1e9)  # nothing is NG
+    (tmp_path / "line" / "closed" / "2.png").unlink()
+    assert run(*command, "--fail-on-anomaly").exit_code == 0
+    refuse_to_read(monkeypatch, "closed")
+    assert run(*command, "--fail-on-anomaly").exit_code == 4
+    plain = run(*command)
+    assert plain.exit_code == 0 and "1 unreadable folder, 1 of .txt (closed, a.txt)." in plain.stderr
 
 
 def test_loose_files_beside_products_are_told(place, tmp_path):

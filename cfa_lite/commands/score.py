@@ -48,7 +48,8 @@ SHIFTED = (
 @click.option(
     "--fail-on-anomaly",
     is_flag=True,
-    help="Exit with code 3 if an image is NG, and otherwise with code 4 if an image is INVALID or ERROR.",
+    help="Exit with code 3 if an image is NG, and otherwise with code 4 if an image is INVALID or ERROR, or a folder"
+    " cannot be read.",
 )
 @options.of_table(options.named("checks"), kept="as in the model")
 @options.sensitivity
@@ -70,7 +71,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     After a stop --output has the rows of all finished images.
 
     With --fail-on-anomaly, 0 means that every image was inspected and none is NG. 3: an image is NG. 4: none is NG, but
-    an image is INVALID or ERROR, so it was not inspected. 1: the run failed.
+    an image is INVALID or ERROR, so it was not inspected, or a folder could not be read. 1: the run failed.
 
     \b
     Example:
@@ -126,16 +127,21 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     places = [f"{kind} in {folder}" for kind, folder in images.folders.items()]
     places += [f"report in {report}"] if report else []
     click.echo("; ".join([*_summary(counts.verdicts, before, seconds), *places]), err=True)
-    sys.exit(_exit_code(counts.verdicts, fail_on_anomaly))
+    is_searched = not any(other.reason == image_files.UNREADABLE_FOLDER for other in found.left_out)
+    sys.exit(_exit_code(counts.verdicts, fail_on_anomaly, is_searched))
 
 
-def _exit_code(verdicts: Counter[str], fail_on_anomaly: bool) -> int:
-    """Return the exit code of a run that came to its end. With `fail_on_anomaly`, only an inspected image can pass."""
+def _exit_code(verdicts: Counter[str], fail_on_anomaly: bool, is_searched: bool) -> int:
+    """Return the exit code of a run that came to its end. With `fail_on_anomaly`, only inspected images can pass.
+
+    `is_searched` tells whether every folder could be read.
+    """
     if not fail_on_anomaly:
         return options.EXIT_FAILED if verdicts["ERROR"] else 0
     if verdicts["NG"]:
         return options.EXIT_ANOMALY
-    return options.EXIT_NOT_INSPECTED if verdicts["INVALID"] or verdicts["ERROR"] else 0
+    is_inspected = is_searched and not verdicts["INVALID"] and not verdicts["ERROR"]
+    return 0 if is_inspected else options.EXIT_NOT_INSPECTED
 
 
 def _unfinished(tasks: Sequence[Task], earlier: Mapping[bytes, str]) -> tuple[list[Task], Counter[str]]:
