@@ -162,7 +162,7 @@ def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.LabeledImage]
     if args.set:
         for path in _sets.train_images(args.set.resolve(), args.images):
             shutil.copy(path, good)
-        return good, ground_truth.find_test_set(args.set.resolve())
+        return good, list(ground_truth.find_test_set(args.set.resolve()))
 
     def write(place: int) -> None:
         rng, name = np.random.default_rng(place), f"{place:03d}"
@@ -178,7 +178,7 @@ def images(work: Path, args: Any) -> tuple[Path, list[ground_truth.LabeledImage]
     places = range(args.images + 2 * args.line)
     for _ in threads.ordered_map(write, places, threads.available_cores()):
         pass
-    return good, ground_truth.find_test_set(root)
+    return good, list(ground_truth.find_test_set(root))
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

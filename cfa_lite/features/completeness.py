@@ -53,6 +53,8 @@ def missing_of_image(image: Image.Image) -> str:
     try:
         if image.format == "TIFF":
             return _missing_of_tiff(file, getattr(image, "tag_v2", {}))
+        if image.format == "GIF":
+            return ""  # Pillow notices it, and something may follow the end
         if image.format == "BMP" and codec(image) == "bmp_rle":
             return "its end consists of zeros" if _ends_in_zeros(file, _size(file)) else ""
         return _missing_of(file)
@@ -89,7 +91,7 @@ def _ends_with(file: IO[bytes], n_bytes: int, end: bytes) -> bool:
 
 
 def _has_within(file: IO[bytes], n_bytes: int, end: bytes) -> bool:
-    """Return whether a file ends with `end`, perhaps with zeros or text behind it."""
+    """Return whether a file ends with `end`, perhaps with zeros behind it; two bytes may be anywhere."""
     if _ends_with(file, n_bytes, end):
         return True
     file.seek(0)
