@@ -103,6 +103,17 @@ def test_whole_lossy_images_that_end_in_black_rows_are_read(values, kind):
     np.testing.assert_array_equal(read(encoded(values, kind) + b"\0" * 600), found)
 
 
+def test_a_large_webp_may_end_with_many_zeros(rng):
+    """Its black rows are encoded as zeros, fewer than the limit of their number."""
+    values = np.zeros((480, 640, 3), np.uint8)
+    values[:240] = rng.integers(0, 256, (240, 640, 3))
+    content = encoded(values, "WEBP")
+    assert content.endswith(bytes(40))
+    assert read(content)[:, 260:].max() < 12
+    with pytest.raises(ImageError, match="incomplete"):
+        read(content[: len(content) // 2].ljust(len(content), b"\0"))
+
+
 def test_files_of_tifffile_which_write_their_directory_first():
     tifffile = pytest.importorskip("tifffile", reason="writes TIFF files in many layouts")
     gray = photo()[:, :, 0]
