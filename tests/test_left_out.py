@@ -220,3 +220,10 @@ def test_the_library_logs_it_and_prints_nothing(place, caplog, capfd):
         assert len(list(model.inspect_many(place / "line"))) == 4
         assert f"{place / 'line'}: {LINE}" in caplog.messages
     assert "".join(capfd.readouterr()) == ""
+
+
+def test_what_was_found_can_be_inspected(place):
+    found = find_images([place / "line"])
+    model = CFA("whitened", backbone=place / "own.onnx", n_centers=4, threads=1).fit(find_images([place / "good"]))
+    assert [result.path for result in model.inspect_many(found)] == [str(place / "line" / f"{i}.png") for i in range(4)]
+    assert {result.status for result in model.inspect_many(found)} == {"ok"}

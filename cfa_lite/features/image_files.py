@@ -44,6 +44,10 @@ class ImageFile:
     path: Path
     relative: Path
 
+    def __fspath__(self) -> str:
+        """Return the path, so that an image file can be passed where a path is expected."""
+        return os.fspath(self.path)
+
 
 @dataclass(frozen=True)
 class LeftOut:
