@@ -4,8 +4,8 @@
     python benchmarks/int8.py
 
 The variants come from onnxruntime.quantization (unsigned 8-bit activations, signed 8-bit weights per channel, QDQ), or
-from models/quantize.py with one step left out. They are calibrated on the images of models/quantize.py; Percentile and
-Entropy use every third image, not halved. The variants take turns on one thread.
+from models/quantize_shipped.py with one step left out. They are calibrated on the images of models/_drawn.py;
+Percentile and Entropy use every third image, not halved. The variants take turns on one thread.
 
 The error is |map - float map| / |float map| at strides 4, 8 and 16, the median over images of the same kinds from
 another seed. "whitened" is the error after the whitening of the float maps of each image, which gives small directions
@@ -33,7 +33,9 @@ from cfa_lite.features.manifest import find_spec, models_folder
 from cfa_lite.features.runtime import onnxruntime
 
 sys.path.insert(0, str(models_folder()))
-import quantize
+import quantize_shipped
+from _drawn import calibration_images
+from _integers import channel_ranges
 
 SHRINKAGE = 0.1
 HEAD = ["stem", "block0.depthwise", "block0.project"]
@@ -51,20 +53,20 @@ class Fed:
         return None if pixels is None else {"pixels": pixels[None]}
 
 
-class SevenBits(quantize.Quantizer):
+class SevenBits(quantize_shipped.Quantizer):
     max_weight, max_pair = 63, NO_LIMIT
 
 
-class Unpaired(quantize.Quantizer):
+class Unpaired(quantize_shipped.Quantizer):
     max_pair = NO_LIMIT
 
 
-class OneUnit(quantize.Quantizer):
+class OneUnit(quantize_shipped.Quantizer):
     def units(self, largest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: np.full_like(unit, unit.max()) for name, unit in super().units(largest).items()}
 
 
-class BiasLeft(quantize.Quantizer):
+class BiasLeft(quantize_shipped.Quantizer):
     def integer_weight(self, node: Any, max_pair: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         integers, scale, _ = super().integer_weight(node, max_pair)
         return integers, scale, self.scaled(node)[1]
@@ -73,8 +75,8 @@ class BiasLeft(quantize.Quantizer):
 def variants(float_path: Path, folder: Path) -> dict[str, str]:
     """Write the graph of each variant and return its path; float32 comes first."""
     graph = onnx.load(float_path)
-    inputs = normalized(quantize.calibration_images())
-    made = {"float32": str(float_path), "shipped": str(find_spec(quantize.NAME).path)}
+    inputs = normalized(calibration_images())
+    made = {"float32": str(float_path), "shipped": str(find_spec(quantize_shipped.NAME).path)}
     theirs: dict[str, dict[str, Any]] = {
         "onnxruntime, MinMax": {},
         "onnxruntime, MinMax, QOperator": {"quant_format": QuantFormat.QOperator},
@@ -90,7 +92,7 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
             str(float_path), made[name], fed, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             per_channel=True, **{"quant_format": QuantFormat.QDQ, **options},
         )  # fmt: skip
-    ranges = quantize.channel_ranges(graph, inputs)
+    ranges = channel_ranges(graph, inputs)
     ours = {
         "ours, pairs not limited": Unpaired,
         "ours, weights of 7 bits": SevenBits,
@@ -104,7 +106,7 @@ def variants(float_path: Path, folder: Path) -> dict[str, str]:
 
 
 def normalized(images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    spec = find_spec(quantize.SOURCE)
+    spec = find_spec(quantize_shipped.SOURCE)
     mean, std = (np.float32(values)[:, None, None] for values in (spec.mean, spec.std))
     return [(pixels - mean) / std for pixels in images]
 
@@ -118,7 +120,7 @@ def session_of(path: str) -> Any:
 
 def maps_of(session: Any, pixels: np.ndarray) -> list[np.ndarray]:
     """Return the feature maps as (channels, positions) float64."""
-    found = session.run([name for name, _, _ in find_spec(quantize.SOURCE).outputs], {"pixels": pixels[None]})
+    found = session.run([name for name, _, _ in find_spec(quantize_shipped.SOURCE).outputs], {"pixels": pixels[None]})
     return [m[0].reshape(m.shape[1], -1).astype(np.float64) for m in found]
 
 
@@ -151,10 +153,11 @@ def main() -> None:
     _common.print_machine(1)
     with tempfile.TemporaryDirectory() as folder:
         sessions = {
-            name: session_of(path) for name, path in variants(find_spec(quantize.SOURCE).path, Path(folder)).items()
+            name: session_of(path)
+            for name, path in variants(find_spec(quantize_shipped.SOURCE).path, Path(folder)).items()
         }
     # a flat image has only noise, so its relative error means nothing
-    images = [p for p in quantize.calibration_images(seed=1, n_rounds=1) if p.std() > 3]
+    images = [p for p in calibration_images(seed=1, n_rounds=1) if p.std() > 3]
     found = errors(sessions, normalized(images))
     print(f"\n{len(images)} images\n| | error, stride 4, 8, 16 | whitened |\n|---|---|---|")
     for name, (plain, white) in found.items():
@@ -174,7 +177,9 @@ def whole_images() -> dict[str, Callable[[], object]]:
     """Return calls that inspect one image with models that differ only in the backbone."""
     rng = np.random.default_rng(0)
     good, new = [weave(rng) for _ in range(30)], weave(rng)
-    models = {name: CFA(backbone=name, threads=1).fit(good) for name in (quantize.SOURCE, quantize.NAME)}
+    models = {
+        name: CFA(backbone=name, threads=1).fit(good) for name in (quantize_shipped.SOURCE, quantize_shipped.NAME)
+    }
     return {name: partial(model.inspect, new) for name, model in models.items()}
 
 

@@ -21,7 +21,7 @@ def lite0():
 @pytest.mark.parametrize("h, w", [(64, 96), (75, 101)])
 @pytest.mark.parametrize("backbone", ["lite0", "lite2"])
 def test_shipped_networks_agree_with_torch(backbone, h, w):
-    """models/export.py stored the maps of the original network in torch for these pixels."""
+    """models/export_shipped.py stored the maps of the original network in torch for these pixels."""
     c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
     pixels = ((c * 89 + y * 7 + x * 13 + (x * y) % 31 * 5) % 256).astype(np.float32)
     golden = np.load(DATA / f"{backbone}_v1_golden.npz")

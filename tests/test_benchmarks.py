@@ -21,7 +21,11 @@ SCRIPTS = sorted(
     for path in (*BENCHMARKS.glob("*.py"), *(CHECKOUT / "models").glob("*.py"), PEERS / "run.py")
     if not path.name.startswith("_")
 )
-NEEDS = {"int8.py": "onnx", "quantize.py": "onnx", "export.py": "torch"}  # packages that the tests do not install
+NEEDS = {  # packages that the tests do not install
+    "int8.py": "onnx",
+    "quantize_shipped.py": "onnx",
+    "export_shipped.py": "efficientnet_lite_pytorch",
+}
 
 # All scripts run in one process, because most of the time goes into imports that they share.
 SHOW_HELP = """

@@ -3,11 +3,11 @@
 It needs the package onnx in addition to this project:
 
     pip install onnx
-    python models/quantize.py
+    python models/quantize_shipped.py
 
-The graph is written node by node, as in export.py, because the graphs of onnxruntime.quantization have larger errors
-(docs/decisions/0034-int8-network.md). Run this script after export.py, which replaces the manifest. The same versions
-on the same processor give the same bytes.
+The graph is written node by node, as in export_shipped.py, because the graphs of onnxruntime.quantization have larger
+errors (docs/decisions/0034-int8-network.md). Run this script after export_shipped.py, which replaces the manifest. The
+same versions on the same processor give the same bytes.
 
 - The stem and the first block stay float. Most of the error would come from them, and they are equally fast in float.
 - The tensors between blocks stay float. Each expanding convolution reads an 8-bit copy in which every channel fills the
@@ -23,141 +23,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-from scipy import ndimage
+from _drawn import calibration_images
+from _integers import attributes_of, channel_ranges, clipped_to_32_bits, rounded
+from onnx import helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # the checkout need not be installed
-
-from cfa_lite.demo.cloth import DEFECTS, weave, weave_with_defect  # noqa: E402
-from cfa_lite.features.images import halve  # noqa: E402
-from cfa_lite.features.runtime import onnxruntime  # noqa: E402
-
 SOURCE, NAME = "lite0", "lite0-int8"
-SIDE_PX = 256
-N_ROUNDS = 2  # images of each kind
 RELU6_SCALE = 6 / 255
 
 
-def calibration_images(seed=0, n_rounds=N_ROUNDS):
-    """Draw images (3, h, w) float32, 0 to 255, of many kinds, each whole and halved. No data set is used."""
-    rng = np.random.default_rng(seed)
-    images = []
-    for i in range(n_rounds):
-        for made in _kinds(rng, i):
-            made = np.broadcast_to(made if made.ndim == 3 else made[..., None], (SIDE_PX, SIDE_PX, 3))
-            tint = rng.uniform(0.3, 1.3, 3) if i % 2 else 1
-            grain = rng.normal(0, 1.5, made.shape)
-            pixels = np.clip(made * tint + grain, 0, 255).transpose(2, 0, 1).astype(np.float32)
-            images += [pixels, halve(pixels)]
-    return images
-
-
-def _noise(rng, *sigma):
-    field = ndimage.gaussian_filter(rng.standard_normal((SIDE_PX, SIDE_PX)), sigma, mode="wrap")
-    return field / field.std()
-
-
-def _kinds(rng, i):
-    """Yield one image of each kind, gray (h, w) or color (h, w, 3), without tint and noise."""
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX] / SIDE_PX - 0.5
-    along = x * np.cos(i + 0.3) + y * np.sin(i + 0.3)
-    tone, contrast = rng.uniform(60, 200, 8), rng.uniform(15, 70, 8)
-
-    yield weave(rng, (288, 288))[:SIDE_PX, :SIDE_PX]
-    yield weave_with_defect(rng, DEFECTS[i % len(DEFECTS)], (288, 288))[0][16 : 16 + SIDE_PX, 16 : 16 + SIDE_PX]
-    for sigma in (0.7, 2, 6, 20):
-        yield 128 + rng.uniform(15, 70) * _noise(rng, sigma, sigma)
-    yield 128 + contrast[0] * np.stack([_noise(rng, sigma, sigma) for sigma in rng.uniform(0.5, 8, 3)], 2)
-    yield tone[0] + 12 * sum(_noise(rng, sigma, sigma) * sigma**0.5 for sigma in (0.6, 1.2, 2.4, 5, 10, 20))  # cast
-    yield tone[1] + 25 * _noise(rng, 0.6, rng.uniform(10, 40)) + 12 * _noise(rng, 30, 30)  # brushed metal
-    yield 128 + rng.uniform(60, 240) * along  # gradient
-    edge = np.where(along > rng.uniform(-0.2, 0.2), rng.uniform(150, 255), rng.uniform(0, 90))
-    yield ndimage.gaussian_filter(edge, 0.6)
-    yield _board(rng)
-    yield ndimage.gaussian_filter(_discs(rng, np.full_like(x, tone[2]), 30), 0.7)
-    yield np.full_like(x, (0, 255, 120)[i % 3])  # flat
-    yield rng.uniform(8, 25) + 6 * _noise(rng, 3, 3)  # dark
-    yield 238 + 7 * _noise(rng, 2, 2)  # bright
-    yield 128 + 2 * contrast[1] * np.sign(np.sin(2 * np.pi * along * SIDE_PX / rng.uniform(4, 30)))  # stripes
-    yield 128 + 2 * contrast[2] * np.sign(np.sin(64 * x) * np.sin(rng.uniform(50, 200) * y))  # checks
-    part = np.hypot(x / rng.uniform(0.2, 0.45), y / rng.uniform(0.2, 0.45)) < 1
-    yield np.where(part, tone[3] + 15 * _noise(rng, 2, 2) + 60 * x, rng.uniform(5, 40))
-    specks = ndimage.binary_dilation(rng.random(x.shape) < 0.01)
-    yield np.where(specks, rng.uniform(0, 255), tone[4]) + 4 * _noise(rng, 1, 1)
-
-
-def _board(rng):
-    """Draw a circuit board with traces, pads and parts of random colors."""
-    board = np.tile(rng.uniform(10, 120, 3), (SIDE_PX, SIDE_PX, 1))
-    for _ in range(25):
-        row, column, length, width = *rng.integers(0, SIDE_PX, 2), rng.integers(20, 160), rng.integers(2, 7)
-        height, width = (width, length) if rng.random() < 0.5 else (length, width)
-        board[row : row + height, column : column + width] = rng.uniform(80, 255, 3)
-    board = _discs(rng, board, 20)
-    for _ in range(4):
-        row, column, height, width = *rng.integers(0, SIDE_PX - 40, 2), *rng.integers(12, 60, 2)
-        board[row : row + height, column : column + width] = rng.uniform(0, 80)
-    return ndimage.gaussian_filter(board, (0.6, 0.6, 0))
-
-
-def _discs(rng, image, n):
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
-    for row, column, radius in rng.uniform((0, 0, 2), (SIDE_PX, SIDE_PX, 25), (n, 3)):
-        image[np.hypot(y - row, x - column) < radius] = rng.uniform(0, 255, image.shape[2:])
-    return image
-
-
-def channel_ranges(model, inputs):
-    """Return the largest magnitude and the mean of each channel of each tensor: two dicts of (c,) float64 by name."""
-    names = [node.output[0] for node in model.graph.node]
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    outputs = {output.name for output in model.graph.output}
-    shown.graph.output.extend(
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names if n not in outputs
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    largest, total = {}, {}
-    for pixels in inputs:
-        for name, found in zip(names, session.run(names, {model.graph.input[0].name: pixels[None]})):
-            found = found[0].astype(np.float64)
-            largest[name] = np.maximum(largest.get(name, 0), np.abs(found).max((1, 2)))
-            total[name] = total.get(name, 0) + found.mean((1, 2))
-    return largest, {name: value / len(inputs) for name, value in total.items()}
-
-
-def rounded(weight, max_weight, max_pair=None):
-    """Round weights (c_out, ...) to integers of at most `max_weight`; also return the scale of each output channel.
-
-    With `max_pair`, two neighbors of the same sign in a row add up to no more than `max_pair`.
-    """
-    rows = weight.reshape(len(weight), -1)
-    scale = np.abs(rows).max(1) / max_weight
-    if max_pair:
-        scale = np.maximum(scale, largest_pair(rows).max(1) / (max_pair - 0.5))  # rounding may add 0.5 to each
-    scale[scale == 0] = 1  # a channel whose weights are all 0
-    integers = np.rint(rows / scale[:, None]).astype(np.int64)
-    assert np.abs(integers).max() <= max_weight
-    assert max_pair is None or largest_pair(integers).max() <= max_pair
-    return integers.reshape(weight.shape), scale
-
-
-def largest_pair(rows):
-    """Return the largest magnitude that two neighbors can add up to for inputs that are not negative."""
-    positive, negative = np.maximum(rows, 0), np.maximum(-rows, 0)
-    return np.maximum(positive[:, ::2] + positive[:, 1::2], negative[:, ::2] + negative[:, 1::2])
-
-
 class Quantizer:
-    """Writes the INT8 graph of a float graph from export.py.
+    """Writes the INT8 graph of a float graph from export_shipped.py.
 
     A tensor with the values of the float network keeps its name. The channels of ``<name>.scaled`` are divided by their
     units. ``<name>.u8`` holds the integers of either of them.
@@ -227,7 +107,7 @@ class Quantizer:
                 self.nodes, f"{self.source.name}, INT8", self.source.input, self.source.output, self.initializers
             ),
             opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)],
-            producer_name="cfa-lite models/quantize.py",
+            producer_name="cfa-lite models/quantize.py",  # its former name, so that the bytes stay equal
             ir_version=8,
         )
         onnx.checker.check_model(model)
@@ -320,15 +200,6 @@ class Quantizer:
     @staticmethod
     def integers(name):
         return [f"{name}.u8", f"{name}.scale", f"{name}.zero"]
-
-
-def attributes_of(node):
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def clipped_to_32_bits(values):
-    limits = np.iinfo(np.int32)
-    return np.clip(np.rint(values), limits.min, limits.max)
 
 
 def main():

