@@ -24,7 +24,7 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
     started, promise = adapted.cleaned.start, settings.promise
     cross, images, outliers = started.cross, started.images, adapted.cleaned.outliers
     unpooled = [key for key in cross.keys if not key.pooled]
-    others = cross.start(cross.sample(unpooled), settings.n_centers, settings.shrinkage)
+    others = cross.start(unpooled, settings.n_centers, settings.shrinkage)
     fitted = {**adapted.fitted, **others}
     distances = [{**d, **o} for d, o in zip(adapted.distances, cross.held_out(unpooled, others))]
     held_out = HeldOutImages(images, distances, settings.n_threads, settings.progress)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .training_set import Progress
 
 N_PATCHES = 65536  # training patches of each level
 MIN_PATCHES_PER_CENTER = 4
+MAX_PART_BYTES = 1 << 28  # of the patches of several levels; drawing them again is cheap, and keeping them is not
 FOLD_STEP = 2  # without a fold, a level learns from every second patch: held-out scores hardly change
 
 # Each purpose has its own random stream, so that a change to one does not move the others.
@@ -28,6 +29,7 @@ _POSITIONS, _FOLDS, _CENTERS, _TRAINING = range(4)
 
 Task = tuple[LevelKey, Optional[int]]  # a level, and the fold that it is fitted without; None for no fold
 FittedLevels = dict[Task, Level]
+T = TypeVar("T")
 
 
 class Sample(NamedTuple):
@@ -83,12 +85,18 @@ class CrossFit:
         n_scales = max(key.divisor for key in self.maps[0]).bit_length()
         return feature_maps.level_keys(len(self.maps[0]) // n_scales, n_scales)
 
-    def sample(self, keys: Sequence[LevelKey]) -> Samples:
-        """Draw the patches that each of these levels learns from."""
-        return draw_samples(self.maps, keys, self.mask, self.random_state, self.n_threads)
+    def start(self, keys: Sequence[LevelKey], n_centers: int, shrinkage: float) -> FittedLevels:
+        """Fit the shrunk whitening and the K-means bank of these levels, on all images and without each fold."""
+        n_all = len(keys) * (int(self.fold_of.max()) + 2)
+        fitted: FittedLevels = {}
+        for part in self.parts(keys):
+            self._start(part, n_centers, shrinkage, fitted, n_all)
+        return fitted
 
-    def start(self, samples: Samples, n_centers: int, shrinkage: float) -> FittedLevels:
-        """Fit the shrunk whitening and the K-means bank of each sampled level, on all images and without each fold."""
+    def _start(
+        self, keys: Sequence[LevelKey], n_centers: int, shrinkage: float, fitted: FittedLevels, n_all: int
+    ) -> None:
+        samples = self._sample(keys)
 
         def fit(task: Task) -> Level:
             rows, rng = self._rows(samples, task), self._rng(_CENTERS, task)
@@ -99,16 +107,41 @@ class CrossFit:
             return Level(task[0], mean, weight, centers, distance_mean=1.0)
 
         folds = [None, *range(int(self.fold_of.max()) + 1)]
-        tasks = [(key, fold) for key in samples for fold in folds]
-        return dict(self._each("fitting levels", tasks, fit))
+        self._each("fitting levels", [(key, fold) for key in samples for fold in folds], fit, fitted, n_all)
 
-    def train(self, samples: Samples, fitted: FittedLevels) -> dict[Task, adaptation.Trained]:
+    def train(self, fitted: FittedLevels) -> dict[Task, adaptation.Trained]:
         """Train each of these levels on the patches that its memory bank was computed from."""
+        trained: dict[Task, adaptation.Trained] = {}
+        for part in self.parts(list(dict.fromkeys(key for key, _ in fitted))):
+            self._train(part, fitted, trained)
+        return trained
+
+    def _train(self, keys: Sequence[LevelKey], fitted: FittedLevels, trained: dict[Task, adaptation.Trained]) -> None:
+        samples = self._sample(keys)
 
         def train(task: Task) -> adaptation.Trained:
             return adaptation.train(fitted[task], self._rows(samples, task), self._rng(_TRAINING, task))
 
-        return dict(self._each("training", list(fitted), train))
+        self._each("training", [task for task in fitted if task[0] in samples], train, trained, len(fitted))
+
+    def parts(self, keys: Sequence[LevelKey]) -> list[list[LevelKey]]:
+        """Divide levels into parts whose patches are in memory at once; a level of many channels is its own part."""
+        parts: list[list[LevelKey]] = []
+        left = 0
+        for key in keys:
+            n_bytes = min(N_PATCHES, self._n_positions(key)) * self.maps[0][key.map_key].shape[0] * 4
+            if n_bytes > left:
+                parts.append([])
+                left = MAX_PART_BYTES
+            parts[-1].append(key)
+            left -= n_bytes
+        return parts
+
+    def _n_positions(self, key: LevelKey) -> int:
+        return sum(maps[key.map_key].shape[1] * maps[key.map_key].shape[2] for maps in self.maps)
+
+    def _sample(self, keys: Sequence[LevelKey]) -> Samples:
+        return draw_samples(self.maps, keys, self.mask, self.random_state, self.n_threads)
 
     def held_out(self, keys: Sequence[LevelKey], fitted: FittedLevels) -> list[DistanceMaps]:
         """Measure the distance maps of each image by levels that were fitted without it."""
@@ -139,12 +172,13 @@ class CrossFit:
         stream = 0 if fold is None else fold + 1
         return np.random.default_rng([self.random_state, purpose, self.keys.index(key), stream])
 
-    def _each(self, phase: str, tasks: list[Task], function: Callable[[Task], Any]) -> Iterator[tuple[Task, Any]]:
-        """Yield each task with its result, in order, and report the progress."""
-        results = threads.ordered_map(function, tasks, self.n_threads)
-        for done, (task, result) in enumerate(zip(tasks, results), 1):
-            self.progress(phase, done, len(tasks))
-            yield task, result
+    def _each(
+        self, phase: str, tasks: list[Task], function: Callable[[Task], T], found: dict[Task, T], n_all: int
+    ) -> None:
+        """Put the result of each task into `found`, in order, and report the progress towards `n_all` results."""
+        for task, result in zip(tasks, threads.ordered_map(function, tasks, self.n_threads)):
+            found[task] = result
+            self.progress(phase, len(found), n_all)
 
 
 def draw_samples(

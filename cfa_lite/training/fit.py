@@ -49,15 +49,14 @@ def start(images: TrainingSet[NormalImage], groups: np.ndarray, settings: Settin
         settings.progress,
     )  # fmt: skip
     keys = [key for key in cross.keys if key.pooled]
-    samples = cross.sample(keys)
-    fitted = cross.start(samples, settings.n_centers, settings.shrinkage)
+    fitted = cross.start(keys, settings.n_centers, settings.shrinkage)
     distances = cross.held_out(keys, fitted)
     if not all(any(d[key].any() for d in distances) for key in keys) or _all_equal(cross.maps):
         raise ImageError(
             "All good images are the same image, so their variation cannot be learned. Use different images of"
             " different good parts."
         )
-    return Started(images, groups, cross, samples, fitted, distances)
+    return Started(images, groups, cross, fitted, distances)
 
 
 def clean(started: Started, settings: Settings) -> Cleaned:
@@ -84,7 +83,7 @@ def adapt(cleaned: Cleaned, settings: Settings) -> Adapted:
     defects = [(i, d) for i, image in enumerate(cleaned.start.images.kept) for d in image.defects]
     if not settings.ingredients.trained or not defects:  # without defects, a gain cannot be shown
         return Adapted(cleaned, before, distances)
-    trained = cross.train(cleaned.start.samples, before)
+    trained = cross.train(before)
     after = {task: result.level for task, result in trained.items()}
     keys = list(dict.fromkeys(key for key, _ in trained))
     distances_after = cross.held_out(keys, after)

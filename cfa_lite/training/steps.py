@@ -10,7 +10,7 @@ import numpy as np
 
 from ..inference.levels import DistanceMaps, Level
 from ..inference.scorer import Scorer
-from .cross_fit import CrossFit, FittedLevels, Samples
+from .cross_fit import CrossFit, FittedLevels
 from .extraction import NormalImage
 from .held_out import HeldOutImages
 from .settings import Settings
@@ -26,7 +26,6 @@ class Started:
     images : TrainingSet
     groups : ndarray of shape (n,)
     cross : CrossFit
-    samples : dict of LevelKey to Sample
     fitted : dict of (LevelKey, fold or None) to Level
     distances : list of DistanceMaps
         One per image, by levels that were fitted without it.
@@ -35,7 +34,6 @@ class Started:
     images: TrainingSet[NormalImage]
     groups: np.ndarray
     cross: CrossFit
-    samples: Samples
     fitted: FittedLevels
     distances: list[DistanceMaps]
 
