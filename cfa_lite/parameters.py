@@ -205,3 +205,22 @@ def check(table: tuple[Parameter, ...], params: Mapping[str, Any]) -> None:
         )
     if params.get("bank_follows") and params["bank"] != "kmeans_ema":
         raise ValueError("bank_follows=True needs bank='kmeans_ema'. The position means never move.")
+
+
+def with_other_limits(
+    table: tuple[Parameter, ...], params: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters with those of the limits replaced that are given and not None, and check them.
+
+    Raises
+    ------
+    TypeError
+        If one of them does not belong to the limits.
+    ValueError
+        If a value is out of its range.
+    """
+    if unknown := sorted(set(given) - {p.name for p in table if p.when == "limits"}):
+        raise TypeError(f"{', '.join(unknown)} cannot be changed after fit.")
+    changed = {**params, **{name: value for name, value in given.items() if value is not None}}
+    check(table, changed)
+    return changed

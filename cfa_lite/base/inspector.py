@@ -201,12 +201,8 @@ class Inspector(OutlierDetectorContract):
         return self
 
     def _limit_params(self, **given: Any) -> dict[str, Any]:
-        """Return the checked parameters of the model with other rates, where they are given."""
-        if unknown := sorted(set(given) - {p.name for p in self.parameter_table if p.when == "limits"}):
-            raise TypeError(f"{', '.join(unknown)} cannot be changed after fit.")
-        params = self._table_params() | {name: value for name, value in given.items() if value is not None}
-        parameters.check(self.parameter_table, params)
-        return params
+        """Return the checked parameters of the model with other limits, where they are given."""
+        return parameters.with_other_limits(self.parameter_table, self._table_params(), given)
 
     def adjust(self: _Self, *, sensitivity: float | None = None, threshold: float | None = None) -> _Self:
         """Move both limits by hand.

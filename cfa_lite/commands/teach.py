@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..parameters import SHARED
-from . import options
+from . import inspecting, options
 from .info import show_lines
 from .options import PATH
 
@@ -64,10 +64,12 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
         raise click.UsageError(
             f"{part} was fitted with --recipe paper, which cannot learn from known defects. Fit with another recipe."
         )
-    files = [file.path for file in image_files.find_images(good)]
+    found, found_defects = image_files.find_images(good), image_files.find_images(defects)
+    inspecting.tell_left_out((*found.left_out, *found_defects.left_out))
+    files = [file.path for file in found]
     outputs.refuse_overwriting(
         [path for path in (output, report and report / "report.html") if path],
-        [*files, *(file.path for file in image_files.find_images(defects))],
+        [*files, *(file.path for file in found_defects)],
     )
     if report:
         outputs.make_folder(report)
@@ -112,10 +114,9 @@ def _line(change: Change) -> str:
 def _write_report(model: Detector, taught: Taught, folder: Path) -> None:
     from ..report import text_taught
     from ..report.overlay import RenderedImage
-    from .inspecting import new_page
 
     info = model.info()
-    page = new_page("What was taken of each defective image", model, text_taught.known_defect_lines(info))
+    page = inspecting.new_page("What was taken of each defective image", model, text_taught.known_defect_lines(info))
     page.facts |= text_taught.change_lines(taught.defects, taught.good)
     page.facts["images below"] = "the outlined places teach the defect. If they lie beside it, draw a mask."
     page.warnings += text_taught.remarks(info)
