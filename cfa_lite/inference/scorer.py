@@ -173,9 +173,11 @@ class Scorer:
     ) -> np.ndarray:
         """Compute the anomaly map of shape (h, w) and scale it to a known raw score; see `Evidence.raised`."""
         plain = self._plain_map(distances, size_px) / np.float32(self.map_unit)
-        if raised is not None:
-            plain = self._raised(plain, known_defects.sharpened(raised))
-        return anomaly_map.to_score(plain, score, self._inside(size_px))
+        inside = self._inside(size_px)
+        if raised is not None and raised.any():
+            as_before = anomaly_map.to_score(plain, self.score(distances, size_px), inside)
+            plain = self._raised(as_before, known_defects.sharpened(raised))
+        return anomaly_map.to_score(plain, score, inside)
 
     def _plain_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
         weights = [1 / (level.distance_mean * len(self.levels)) for level in self.levels]
