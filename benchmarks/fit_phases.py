@@ -26,7 +26,7 @@ import numpy as np
 from cfa_lite import CFA, threads
 from cfa_lite.features import feature_cache
 from cfa_lite.method import limits
-from cfa_lite.training import adaptation, cross_fit, fit, held_out, near_duplicates
+from cfa_lite.training import adaptation, completion, cross_fit, held_out, near_duplicates, steps
 from cfa_lite.training.cross_fit import Task
 
 SIZE_PX = (256, 256)
@@ -51,11 +51,11 @@ TASKS: dict[str, Callable[[Any], str]] = {
 ALONE: tuple[_common.Watched, ...] = (
     ("features stored", feature_cache.FeatureStore, "keep"),
     ("near-duplicates", near_duplicates, "find"),
-    ("all images equal", fit, "_all_equal"),
+    ("all images equal", steps, "all_equal"),
     ("values of a level", cross_fit.CrossFit, "values"),
     ("rareness of defects", adaptation, "rareness"),
     ("outliers", limits, "find_outliers"),
-    ("maps of outliers", fit, "_outlier_maps"),
+    ("maps of outliers", completion, "_outlier_maps"),
     ("maps of the highest scores", held_out.HeldOutImages, "held_out"),
     ("limits", limits, "make_limits"),
 )

@@ -237,7 +237,7 @@ class CFA(Detector):
         if defects is None and not forgotten:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
         images = [] if defects is None else labelled.collect(defects, masks)
-        source = Source(as_list(good), product.scorer.mask, product.value_range)
+        source = Source(as_list(good), product.scorer.mask, product.value_range, checks=False)
         show = progress or (lambda phase, done, total: None)
         teacher = Teacher(images, backbone, self.random_state, threads_.resolve(self.threads), show)
         promise = replace(self._promise(params), count_outliers=True)

@@ -69,7 +69,7 @@ SHARED = (
     Parameter(
         "checks", "flag", True,
         "Whether an image that cannot show the product (blank, far darker, brighter or more blurred than every "
-        "good image, or of another size) is INVALID.",
+        "good image, or of another size) is INVALID. Such images among the good ones are left out of the fit.",
         when="inspection",
     ),
     Parameter("random_state", "integer", 0, "Seed. The same seed and images give the same model.", option="seed"),

@@ -129,7 +129,7 @@ class Detector(Inspector):
             value_range = images_.value_range_of((image, images_.name_of(image, i)) for i, image in enumerate(given))
         else:
             value_range = self.value_range and (float(self.value_range[0]), float(self.value_range[1]))
-        return Source(given, None if self.mask is None else mask_.read(self.mask), value_range)
+        return Source(given, None if self.mask is None else mask_.read(self.mask), value_range, bool(self.checks))
 
     def _promise(self, params: dict[str, Any]) -> Promise:
         from ..training.settings import Promise

@@ -46,6 +46,8 @@ def info_lines(info: dict[str, Any]) -> dict[str, str]:
     lines["most unusual"] = _scored(training["most_unusual"], limit)
     if training.get("outliers"):
         lines["outliers"] = f"{_scored(training['outliers'], limit)}: not learned"
+    if training.get("costliest") and info["limits"]["source"] == "fit":
+        lines["costliest"] = _cost(training["costliest"], limit)
     lines |= text_taught.known_defect_lines(info)
     lines["memory bank"] = _bank(info)
     lines["parameters"] = _parameters(info["params"])
@@ -206,11 +208,20 @@ def remarks(info: dict[str, Any]) -> list[str]:
             f"{image['name']} (score {image['raw_score'] / limits['threshold']:.2f}) is an outlier and was not learned."
             f" {effect[params['outliers']]}"
         )
+    if training.get("costliest") and limits["source"] == "fit":
+        found.append(_cost(training["costliest"], limits["threshold"]))
     highest = _scored(training["most_unusual"][:3], limits["threshold"])
     found.append(f"The most unusual good images, with their scores: {highest}. The limit is 1.00.")
     if params["min_area"]:
         found.append(f"{_ignored_regions(params['min_area'], params['mm_per_pixel'])}.")
     return found
+
+
+def _cost(image: dict[str, Any], limit: float) -> str:
+    return (
+        f"{image['name']} alone sets the limit: raw score {limit:.3g}, without this image {image['threshold']:.3g}."
+        " Look at it. If the part is not good, remove the image or fit with --outliers drop."
+    )
 
 
 def _limit_remarks(limits: dict[str, Any], params: dict[str, Any]) -> list[str]:

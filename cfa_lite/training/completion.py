@@ -13,10 +13,11 @@ from ..fitted import Fit, FittedProduct, HeldOut, LearnedImages
 from ..inference.scorer import Scorer
 from .extraction import NormalImage
 from .held_out import HeldOutGood, HeldOutImages, Teach
+from .provenance import costliest, named, provenance
 from .separation import DefectScores
 from .settings import Settings
 from .steps import Adapted, scorer_of
-from .training_set import N_UNUSUAL, TrainingSet, named, provenance
+from .training_set import N_UNUSUAL, TrainingSet
 
 
 def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Teach | None = None) -> Fit:
@@ -55,6 +56,7 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
         # The model does not learn outliers, but the guarantee covers all good images.
         scores = np.concatenate([scores, [float(one.raw_map.max()) for one in left_out]])
         groups = np.concatenate([groups, adapted.cleaned.outlier_groups[order]])
+    training["costliest"] = costliest(scores, groups, [*images.names, *(one.name for one in left_out)], promise)
     product = FittedProduct(
         scorer=scorer,
         backbone=spec.name,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from .. import threads
@@ -18,7 +16,7 @@ from .cross_fit import CrossFit
 from .extraction import NormalImage
 from .held_out import Teach
 from .settings import Settings
-from .steps import Adapted, Cleaned, Started, scorer_of
+from .steps import Adapted, Cleaned, Started, all_equal, scorer_of
 from .training_set import TrainingSet
 
 
@@ -51,7 +49,7 @@ def start(images: TrainingSet[NormalImage], groups: np.ndarray, settings: Settin
     keys = [key for key in cross.keys if key.pooled]
     fitted = cross.start(keys, settings.n_centers, settings.shrinkage)
     distances = cross.held_out(keys, fitted)
-    if not all(any(d[key].any() for d in distances) for key in keys) or _all_equal(cross.maps):
+    if not all(any(d[key].any() for d in distances) for key in keys) or all_equal(cross.maps):
         raise ImageError(
             "All good images are the same image, so their variation cannot be learned. Use different images of"
             " different good parts."
@@ -118,8 +116,3 @@ def adapt(cleaned: Cleaned, settings: Settings) -> Adapted:
         {key: new[key] if key in kept else d for key, d in old.items()} for old, new in zip(distances, distances_after)
     ]
     return Adapted(cleaned, fitted, chosen, tuple(decisions))
-
-
-def _all_equal(maps: Sequence[FeatureMaps]) -> bool:
-    first = maps[0]
-    return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..features.feature_maps import FeatureMaps
 from ..inference.levels import DistanceMaps, Level
 from ..inference.scorer import Scorer
 from .cross_fit import CrossFit, FittedLevels
@@ -90,3 +91,9 @@ def _weighted(
     return [
         replace(level, distance_mean=means[level.key], score_weight=raw.get(level.key, 0.0) / total) for level in final
     ]
+
+
+def all_equal(maps: Sequence[FeatureMaps]) -> bool:
+    """Return whether all images have the same feature maps."""
+    first = maps[0]
+    return all(np.array_equal(m[key], first[key]) for m in maps[1:] for key in first)

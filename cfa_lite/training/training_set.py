@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
-import PIL
 
 from .. import threads
-from .._version import __version__
 from ..errors import ImageError
 from ..features import fingerprints, image_checks, images
 from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
-from ..features.runtime import onnxruntime
 from ..fitted import SkippedImage
 from ..parameters import DEFAULT_SIZE_PX
-from . import value_range
+from . import odd_images, value_range
 from .value_range import Coverage
 
 Progress = Callable[[str, int, int], None]
 
 VISIBLE_PX = 4  # a patch of the finest level at the working size; a smaller defect may not be seen
 N_UNUSUAL = 24  # number of normal images with the highest scores whose maps are kept for the report
-N_NAMED = 5  # number of these whose names the model stores
 
 T = TypeVar("T")  # what is kept of an image
 
@@ -77,6 +71,15 @@ class TrainingSet(Generic[T]):
             pixels=[self.pixels[i] for i in at],
             fingerprints=[self.fingerprints[i] for i in at],
         )
+
+    def without_odd_images(self) -> TrainingSet[T]:
+        """Leave out images that an inspection would call INVALID, given all others."""
+        odd = odd_images.find(self.sizes_px, self.pixels)
+        if not odd:
+            return self
+        left_out = [SkippedImage(self.names[i], f"{self.names[i]}: {reason}") for i, reason in odd.items()]
+        rest = self.only(np.array([i not in odd for i in range(len(self.names))]))
+        return replace(rest, skipped=(*self.skipped, *left_out))
 
     def joined(self, other: TrainingSet[T]) -> TrainingSet[T]:
         """Return these images and those of another set, which were read in the same way."""
@@ -148,11 +151,14 @@ class Source:
     images : list of path, PIL image, ndarray or bytes
     mask : InspectionMask or None
     value_range : (float, float) or None
+    checks : bool
+        Whether images that an inspection would call INVALID are left out.
     """
 
     images: Sequence[ImageLike]
     mask: InspectionMask | None = None
     value_range: ValueRange | None = None
+    checks: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -224,7 +230,7 @@ def read(
     _check_count(len(names), skipped)
     if source.value_range is not None:
         value_range.check(coverages, source.value_range)
-    return TrainingSet(
+    found_set = TrainingSet(
         kept=list(kept.values()),
         names=[names[i] for i in kept],
         sizes_px=[sizes[i] for i in kept],
@@ -236,6 +242,7 @@ def read(
         mask=source.mask,
         value_range=source.value_range,
     )
+    return found_set.without_odd_images() if source.checks else found_set
 
 
 def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:
@@ -264,34 +271,3 @@ def _check_count(n_given: int, skipped: dict[int, str]) -> None:
             f"{n_usable} of {n_given} images can be used. At least 2 good images are needed; 20 or more are"
             f" better.{reasons}"
         )
-
-
-def provenance(training_set: TrainingSet[Any], scores: np.ndarray) -> dict[str, Any]:
-    """Return the origin of a model, JSON types only: counts, scores (n,) of the images, versions."""
-    highest = np.argsort(-scores, kind="stable")[:N_NAMED]
-    by_area = sorted(
-        zip(training_set.sizes_px, training_set.working_sizes_px), key=lambda sizes: sizes[0][0] * sizes[0][1]
-    )
-    return {
-        "n_images": len(by_area),
-        "n_skipped": len(training_set.skipped),
-        "working_px": list(by_area[len(by_area) // 2][1]),
-        "held_out_scores": {
-            "lowest": float(scores.min()),
-            "median": float(np.median(scores)),
-            "highest": float(scores.max()),
-        },
-        "most_unusual": [named(training_set.names[i], float(scores[i])) for i in highest],
-        "versions": {
-            "cfa_lite": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "pillow": PIL.__version__,
-        },
-    }
-
-
-def named(name: str, raw_score: float) -> dict[str, Any]:
-    """Return an image and its raw score, JSON types only."""
-    return {"name": Path(name).name, "raw_score": raw_score}
