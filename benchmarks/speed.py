@@ -60,7 +60,7 @@ STAGES: tuple[_common.Watched, ...] = (
     ("around network", Backbone, "maps"),
     ("pool", patches, "pool"),
     ("describe, nearest", neighbors, "distances"),
-    ("around distances", levels, "tile_distances"),
+    ("around distances", levels, "tile_measures"),
     ("levels to one map", anomaly_map, "weighted_map"),
     ("background off", anomaly_map, "remove_background"),
     ("position means off", anomaly_map, "remove_position_mean"),

@@ -125,9 +125,7 @@ def responses(
     found = {}
     for key, weight in weights.items():
         grid = maps[key.map_key].shape[1:]
-        found[key] = np.ascontiguousarray(((feature_maps.level_patches(maps, key) - means[key]) @ weight).T).reshape(
-            -1, *grid
-        )
+        found[key] = (weight.T @ (feature_maps.level_patches(maps, key) - means[key]).T).reshape(-1, *grid)
     return found
 
 

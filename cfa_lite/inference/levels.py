@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,20 +63,23 @@ def distance_map(maps: FeatureMaps, level: Level, inspected: np.ndarray | None =
     ndarray of shape (h, w), float32
         On the level's own grid.
     """
-    return filled(_measured(maps, level, inspected))
+    return filled(_measured(maps, level, inspected)[0])
 
 
-def _measured(maps: FeatureMaps, level: Level, inspected: np.ndarray | None) -> np.ndarray:
-    """Return the distance map with NaN where no patch is inspected."""
+def _measured(
+    maps: FeatureMaps, level: Level, inspected: np.ndarray | None, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the distance map, with NaN where no patch is inspected, and the responses of all patches to a weight."""
     grid = maps[level.key.map_key].shape[1:]
     rows = feature_maps.level_patches(maps, level.key)
-    selected = rows if inspected is None else rows[inspected]
-    distances = neighbors.distances((selected - level.mean).T, *level.folded)
+    centered = rows - level.mean
+    response = None if weight is None else (weight.T @ centered.T).reshape(-1, *grid)
     if inspected is None:
-        return distances.reshape(grid)
+        return neighbors.distances(centered.T, *level.folded).reshape(grid), response
     everywhere = np.full(len(rows), np.float32(np.nan))
-    everywhere[inspected] = distances
-    return everywhere.reshape(grid)
+    # A selection of rows has another memory order than all rows; the product must be the same on every route.
+    everywhere[inspected] = neighbors.distances((rows[inspected] - level.mean).T, *level.folded)
+    return everywhere.reshape(grid), response
 
 
 def filled(distances: np.ndarray) -> np.ndarray:
@@ -103,9 +106,26 @@ def inspected_patches(
     return mask.patches(whole).reshape(whole)[rows, columns].ravel()
 
 
-def tile_distances(maps: FeatureMaps, levels: Iterable[Level], mask: InspectionMask | None, tile: Tile) -> DistanceMaps:
-    """Measure the distance maps of all levels in a tile, with NaN where no patch is inspected.
+def tile_measures(
+    maps: FeatureMaps,
+    levels: Iterable[Level],
+    weights: Mapping[LevelKey, np.ndarray],
+    mask: InspectionMask | None,
+    tile: Tile,
+) -> dict[tuple[str, LevelKey], np.ndarray]:
+    """Measure the distance maps of all levels in a tile, and the responses of those that have a weight.
 
     The levels run on one thread: sharing the levels of one image between threads took longer.
+
+    Returns
+    -------
+    dict of ("distance" or "response", LevelKey) to ndarray
+        Distances (h, w) with NaN where no patch is inspected, and responses (n, h, w).
     """
-    return {level.key: _measured(maps, level, inspected_patches(maps, level.key, mask, tile)) for level in levels}
+    found: dict[tuple[str, LevelKey], np.ndarray] = {}
+    for level in levels:
+        inspected = inspected_patches(maps, level.key, mask, tile)
+        found["distance", level.key], response = _measured(maps, level, inspected, weights.get(level.key))
+        if response is not None:
+            found["response", level.key] = response
+    return found

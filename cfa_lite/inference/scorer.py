@@ -93,10 +93,8 @@ class Scorer:
 
         def measure(tile: tuple[slice, slice]) -> dict[tuple[str, LevelKey], np.ndarray]:
             maps = feature_maps.of_tile(pixels, tile, backbone, n_threads, self.n_scales)
-            distances = levels_.tile_distances(maps, self.levels, self.mask, Tile(*tile, size_px))
-            return {("distance", key): d for key, d in distances.items()} | {
-                ("response", key): r for key, r in self._responses(maps).items()
-            }
+            weights = {} if self.known is None else self.known.weights
+            return levels_.tile_measures(maps, self.levels, weights, self.mask, Tile(*tile, size_px))
 
         unit_px, halo_px = feature_maps.unit_px(backbone, self.n_scales), feature_maps.halo_px(self.n_scales)
         stitched = tiling.stitched(size_px, unit_px, measure, halo_px)
