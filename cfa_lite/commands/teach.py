@@ -118,7 +118,9 @@ def _write_report(model: Detector, taught: Taught, folder: Path) -> None:
     info = model.info()
     page = inspecting.new_page("What was taken of each defective image", model, text_taught.known_defect_lines(info))
     page.facts |= text_taught.change_lines(taught.defects, taught.good)
-    page.facts["images below"] = "the outlined places teach the defect. If they lie beside it, draw a mask."
+    page.facts["images below"] = (
+        "the outlined places teach the defect. If they lie beside it, draw a mask. Scores are without known defects."
+    )
     page.warnings += text_taught.remarks(info)
     for one in taught.places:
         page.add(RenderedImage(one.path, one.shown(model.threshold_)), one.image.kind)
