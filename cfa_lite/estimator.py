@@ -232,7 +232,8 @@ class CFA(Detector):
         from .teaching.lesson import Teacher
         from .training.training_set import Source
 
-        product, backbone, forgotten = self._product(), self.open_backbone(), tuple(forget)
+        product, backbone = self._product(), self.open_backbone()
+        forgotten = (forget,) if isinstance(forget, str) else tuple(forget)
         params = self._limit_params(**rates)
         if defects is None and not forgotten:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")

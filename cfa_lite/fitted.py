@@ -21,7 +21,7 @@ class Evidence(NamedTuple):
     Attributes
     ----------
     of_kinds : ndarray of shape (n_kinds, h, w), float32
-        Highest response of the kind's directions. 0 is the highest response in the median good image.
+        Highest response of the kind's directions. 0 is where responses begin to count.
     raised : ndarray of shape (h, w), float32
         What is added to the anomaly map, in units of the raw score; at least 0.
     """

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from cfa_lite import CFA, ImageError, PublishedCFA, load
 from cfa_lite.errors import ArchiveError
 from cfa_lite.inference import known_defects
 from cfa_lite.method import defect_directions, resampling
+from cfa_lite.report import text_taught
 from cfa_lite.storage import archive
 from cfa_lite.teaching import directions, labelled, leaving_out, places
 from cfa_lite.teaching.leaving_out import Standard
@@ -202,7 +204,7 @@ def test_an_image_in_which_nothing_stands_out_is_named(part, good, line, cloth):
     model = load(part, threads=2)
     plain = sorted((r for r in model.inspect_many([p for p in line if p.name not in names])), key=lambda r: r.raw_score)
     model.teach(good, [plain[0].path])
-    assert model.info()["training"]["known_defects"]["unclear"] == [plain[0].path.rsplit("/", 1)[-1]]
+    assert model.info()["training"]["known_defects"]["unclear"] == [f"{Path(plain[0].path).name} (defect)"]
 
 
 def standard_inputs(rng, n_good=60):
@@ -233,7 +235,7 @@ def test_known_defects_count_only_if_they_help_images_that_are_left_out(rng, res
     # Many images, so that the prior does not decide.
     found, of_taught = two_images(), [np.full((2, 1), response, np.float32)] * 2
     found = replace(found, without={j: np.array([1 - j % 2]) for j in range(2)})
-    check = leaving_out.check(found, images, of_taught, of_good, cells, unit=0.1)
+    check = leaving_out.check(found, images, of_taught, of_good, cells, unit=0.4)
     assert (sum(check.gains) > 0) == helps
     expected = sum(check.gains) + leaving_out.PRIOR_IMAGES * leaving_out.PRIOR_GAIN
     assert check.weight == (0.75 if expected > 0 else 0.0)
@@ -301,6 +303,37 @@ def test_kinds_come_from_folders_and_masks_are_found(bad, tmp_path):
     assert {one.kind for one in several} == {path.name for path in (bad / "bad").iterdir()}
 
 
+def test_a_mask_beside_all_others_belongs_to_one_image_only(tmp_path):
+    for name in ("bad/a/000.png", "bad/b/000.png", "bad/b/001.png", "masks/000.png", "masks/001_mask.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), 255).save(tmp_path / name)
+    found = labelled.collect(tmp_path / "bad", tmp_path / "masks")
+    assert [one.given_mask and one.given_mask.name for one in found] == [None, None, "001_mask.png"]
+    assert [one.kind for one in labelled.collect({"k": tmp_path / "bad" / "a"})] == ["k"]
+
+
+def test_teaching_tells_the_limit_and_labels_that_do_not_help(part, cloth, bad, tmp_path):
+    model = tmp_path / "part.cfa"
+    model.write_bytes(part.read_bytes())
+    done = run("teach", model, "--good", cloth / "good", "--defects", bad / "bad", "--dry-run")
+    assert "raw score" in done.stdout
+    assert "without known defects" in done.stdout
+    assert "16 images are too few to guarantee" in done.stderr
+    info = load(model).info() | {"taught": [{"name": "a", "kind": "k", "date": "d", "has_mask": False}] * 2}
+    decision = {
+        "kept": True,
+        "weight": 0.75,
+        "n_checked": 2,
+        "gain": -0.01,
+        "gain_error": 0.1,
+        "told": [],
+        "unclear": [],
+    }
+    info["training"] = {**info["training"], "known_defects": decision}
+    assert "do not help to find each other" in " ".join(text_taught.remarks(info))
+    assert "0.98 times as rare" in text_taught.known_defect_lines(info)["their share"]
+
+
 def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path):
     model = load(part, threads=2)
     before = model.info()
@@ -312,6 +345,7 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
     Image.new("L", (40, 40), 255).save(tmp_path / "small.png")
     Image.new("L", Image.open(defect).size, 0).save(tmp_path / "black.png")
     Image.new("L", (900, 40), 9).save(tmp_path / "strip.png")
+    Image.new("L", Image.open(defect).size, 90).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("no image")
     for arguments, words in [
         ({"defects": [good[3]]}, f"{good[3].name} is among the defective images"),
@@ -324,6 +358,9 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         ({"defects": tmp_path / "empty"}, "contains no image"),
         ({"defects": []}, "There are no defective images"),
         ({"defects": {"good": [defect]}}, "is not a name for a kind"),
+        ({"defects": {"": [defect]}}, "has the kind ''. The name of a kind must be printable text"),
+        ({"defects": {"a\nb": [defect]}}, "must be printable text"),
+        ({"defects": {3: [defect]}}, "has the kind 3"),
         ({"defects": {f"k{i}": [defect] for i in range(60)}}, "have 60 kinds"),
         ({"defects": [tmp_path / "strip.png"]}, "strip.png cannot teach a defect. The image is 900x40 px"),
         ({"defects": [tmp_path / "text.png"]}, "text.png"),
@@ -335,8 +372,18 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         assert model.info() == before
     with pytest.raises(ImageError, match="strip.png cannot be used as a good image"):
         model.teach([*good, tmp_path / "strip.png"], [defect])
+    with pytest.raises(ImageError, match="3 good images are too few to learn from known defects"):
+        model.teach(good[:3], [defect])
+    with pytest.raises(ImageError, match="blank.png cannot teach a defect: it shows nothing"):
+        model.teach(good, [tmp_path / "blank.png"])
     with pytest.raises(ValueError, match="nothing to teach"):
         model.teach(good)
+    for wrong in (5, np.zeros((9, 9), np.uint8), b"x"):
+        with pytest.raises(TypeError, match="A list is expected"):
+            model.teach(good, wrong)
+    with pytest.raises(TypeError, match="A list is expected"):
+        model.teach(good, [defect], masks=np.zeros((9, 9), bool))
+    assert model.info() == before
     with pytest.raises(TypeError, match="speed cannot be changed"):
         model.teach(good, [defect], speed=3)
     with pytest.raises(ValueError, match="published recipe cannot learn"):

@@ -33,7 +33,9 @@ _Self = TypeVar("_Self", bound="Detector")
 def _collected(defects: DefectsLike, masks: MasksLike | None) -> list[LabelledImage]:
     from ..teaching import labelled
 
-    return labelled.collect(defects, masks)
+    found = labelled.collect(defects, masks)
+    labelled.check_readable(found)
+    return found
 
 
 class Detector(Inspector):

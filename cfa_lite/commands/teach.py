@@ -44,8 +44,9 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
           threads: int | None, **rates: Any) -> None:  # fmt: skip
     """Teach the model PART known defects, without fitting it again.
 
-    One defective image is enough. A taught model finds other defects as before: known ones raise the score in
-    addition, and the guarantee is for both together. What PART was taught before is kept.
+    One defective image is enough. Known defects raise the raw score in addition; that of other defects stays as it is.
+    The limit is computed again from GOOD, and the guarantee is for all defects together. What PART was taught before is
+    kept.
 
     Each defective image is listed with its score without and with known defects. The latter is measured with the image
     left out of what is learned.
@@ -71,8 +72,9 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
         [path for path in (output, report and report / "report.html") if path],
         [*files, *(file.path for file in found_defects)],
     )
-    if report:
-        outputs.make_folder(report)
+    for folder in (report, output and output.parent):
+        if folder:
+            outputs.make_folder(folder)
     try:
         taught = model.teach(
             files, list(defects) or None, masks=defect_masks, forget=forget, progress=options.progress(), **rates
@@ -100,9 +102,9 @@ def _show(model: Detector, taught: Taught) -> None:
     lost = [change for change in taught.good if (change.after or 0) > 1 >= (change.before or 0)]
     for change in lost[:_N_LISTED]:
         click.echo(_line(change))
-    show_lines(text_taught.change_lines(taught.defects, taught.good))
+    show_lines(text_taught.change_lines(taught.defects, taught.good, taught.thresholds))
     show_lines(text_taught.known_defect_lines(info) | text.limit_lines(info))
-    for remark in text_taught.remarks(info):
+    for remark in [*text.limit_remarks(info), *text_taught.remarks(info)]:
         click.echo(remark, err=True)
 
 
@@ -117,7 +119,7 @@ def _write_report(model: Detector, taught: Taught, folder: Path) -> None:
 
     info = model.info()
     page = inspecting.new_page("What was taken of each defective image", model, text_taught.known_defect_lines(info))
-    page.facts |= text_taught.change_lines(taught.defects, taught.good)
+    page.facts |= text_taught.change_lines(taught.defects, taught.good, taught.thresholds)
     page.facts["images below"] = (
         "the outlined places teach the defect. If they lie beside it, draw a mask. Scores are without known defects."
     )

@@ -197,7 +197,7 @@ def remarks(info: dict[str, Any]) -> list[str]:
         One or a few sentences each.
     """
     params, training, limits = info["params"], info["training"], info["limits"]
-    found = _limit_remarks(limits, params) + _image_remarks(info) + text_taught.remarks(info)
+    found = limit_remarks(info) + _image_remarks(info) + text_taught.remarks(info)
     effect = {
         "count": "It counts towards the limits. If the part is not good, remove the image or fit with --outliers drop."
         " If the part is good, --outliers keep learns from it.",
@@ -224,7 +224,9 @@ def _cost(image: dict[str, Any], limit: float) -> str:
     )
 
 
-def _limit_remarks(limits: dict[str, Any], params: dict[str, Any]) -> list[str]:
+def limit_remarks(info: dict[str, Any]) -> list[str]:
+    """Return what a user should know about the limits of a model."""
+    params, limits = info["params"], info["limits"]
     found = []
     is_grouped = limits["n_groups"] < limits["n_images"]
     counted = f"{limits['n_groups']} independent groups of images" if is_grouped else f"{limits['n_images']} images"

@@ -47,22 +47,33 @@ def _images(n: int) -> str:
 def _share(decision: dict[str, Any]) -> str:
     if decision["gain"] is None:
         return f"{decision['weight']:.0%}. A single image cannot be left out, so nothing checks it"
+    low, mean, high = (10 ** (decision["gain"] + sign * decision["gain_error"]) for sign in (-1, 0, 1))
     checked = (
-        f"With each of {_images(decision['n_checked'])} left out in turn, its rareness changes by"
-        f" {decision['gain']:+.2f} in log10 (standard error {decision['gain_error']:.2f})"
+        f"{_images(decision['n_checked'])} were left out in turn: the others make the score of each {mean:.2f} times as"
+        f" rare among good images ({low:.2f} to {high:.2f})"
     )
     if not decision["kept"]:
         return f"none. They do not help to find such defects. {checked}"
     return f"{decision['weight']:.0%}. {checked}"
 
 
-def change_lines(defects: Sequence[Change], good: Sequence[Change]) -> dict[str, str]:
+def _limit_change(thresholds: tuple[float, float]) -> str:
+    untaught, taught = thresholds
+    return (
+        f"raw score {untaught:.4g} without known defects, {taught:.4g} with them ({taught / untaught - 1:+.1%}). Scores"
+        " of defects that resemble none of them are divided by the new limit"
+    )
+
+
+def change_lines(defects: Sequence[Change], good: Sequence[Change], thresholds: tuple[float, float]) -> dict[str, str]:
     """Return lines of text about what teaching changed, by name.
 
     Parameters
     ----------
     defects, good : sequence of Change
         Defective and good images.
+    thresholds : (float, float)
+        Limit of the raw score without and with known defects, at the same promised rate.
 
     Returns
     -------
@@ -78,6 +89,7 @@ def change_lines(defects: Sequence[Change], good: Sequence[Change]) -> dict[str,
             f"{found[0]} of {len(checked)} without known defects, {found[1]} with them, each left out in turn"
         )
     n_before, n_after = (sum((getattr(o, when) or 0) > 1 for o in good) for when in ("before", "after"))
+    lines["limit"] = _limit_change(thresholds)
     lines["good images NG"] = f"{n_before} of {len(good)} without known defects, {n_after} with them"
     return lines
 
@@ -107,6 +119,11 @@ def remarks(info: dict[str, Any]) -> list[str]:
         found.append(
             "The known defects do not help to find each other when they are left out, so they do not count. More images"
             " of each kind, or masks, may help."
+        )
+    elif decision["gain"] is not None and decision["gain"] <= 0:
+        found.append(
+            "So far the known defects do not help to find each other when they are left out. They count nevertheless,"
+            " because a few images show little. Check their labels and places, or add more images."
         )
     kinds = sorted({image["kind"] for image in images})
     single = [kind for kind in kinds if sum(image["kind"] == kind for image in images) == 1]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
+from PIL import Image
 
 from ..errors import ImageError
 from ..features import defect_masks, image_files, images
@@ -75,18 +76,30 @@ def collect(defects: DefectsLike, masks: MasksLike | None = None) -> list[Labell
     ImageError
         If there is no image, a name of a kind is not allowed, or masks do not match the images.
     TypeError
-        If masks are given in another way than the images.
+        If masks are given in another way than the images, or something else than a list is passed.
     """
     if isinstance(defects, Mapping):
-        found = [one for kind, some in defects.items() for one in _of_list(list(some), str(kind))]
+        found = [one for kind, some in defects.items() for one in _of_list(_listed(some), kind)]
     elif isinstance(defects, (str, os.PathLike)):
         found = _of_list([defects], DEFECT)
     else:
-        found = _of_list(list(defects), DEFECT)  # type: ignore[arg-type]
+        found = _of_list(_listed(defects), DEFECT)
     if not found:
         raise ImageError("There are no defective images. Pass at least one, or leave the argument out.")
     _check_kinds(found)
     return found if masks is None else _with_masks(found, defects, masks)
+
+
+def _listed(given: Any) -> list[Any]:
+    """Return images as a list; a folder or a file is a list of one."""
+    if isinstance(given, (str, os.PathLike)):
+        return [given]
+    is_image = isinstance(given, (bytes, Image.Image)) or (isinstance(given, np.ndarray) and given.ndim < 4)
+    if is_image or not isinstance(given, Iterable):
+        raise TypeError(
+            f"A list is expected for defective images and masks, but {type(given).__name__} was passed. Pass [image]."
+        )
+    return list(given)
 
 
 def _of_list(given: list[Any], kind: str) -> list[LabelledImage]:
@@ -107,6 +120,8 @@ def _of_list(given: list[Any], kind: str) -> list[LabelledImage]:
 def _check_kinds(found: list[LabelledImage]) -> None:
     kinds = Counter(one.kind for one in found)
     for one in found:
+        if not isinstance(one.kind, str) or not one.kind.strip() or not one.kind.isprintable():
+            raise ImageError(f"{one.name} has the kind {one.kind!r}. The name of a kind must be printable text.")
         if one.kind.lower() in _HIDDEN:
             raise ImageError(
                 f"{one.name} is among the defective images as kind {one.kind!r}, which is not a name for a kind of"
@@ -125,7 +140,8 @@ def _with_masks(found: list[LabelledImage], defects: DefectsLike, masks: MasksLi
         folder = Path(masks)
         if not folder.is_dir():
             raise ImageError(f"{folder} is not a folder of masks. Check the path.")
-        given = [_mask_in(folder, one) for one in found]
+        stems = Counter(Path(one.name).stem for one in found)
+        given = [_mask_in(folder, one, is_unique=stems[Path(one.name).stem] == 1) for one in found]
         if all(mask is None for mask in given):
             one = found[0]
             raise ImageError(
@@ -135,9 +151,9 @@ def _with_masks(found: list[LabelledImage], defects: DefectsLike, masks: MasksLi
     elif isinstance(masks, Mapping):
         if not isinstance(defects, Mapping) or set(masks) - set(defects):
             raise TypeError("Masks by kind need defective images by kind, with the same names.")
-        given = [mask for kind, some in defects.items() for mask in _padded(masks.get(kind), len(list(some)))]
+        given = [mask for kind, some in defects.items() for mask in _padded(masks.get(kind), len(_listed(some)))]
     else:
-        given = list(masks)
+        given = _listed(masks)
     if len(given) != len(found):
         raise ImageError(
             f"There are {len(found)} defective images but {len(given)} masks. Pass one mask, or None, for each image."
@@ -146,9 +162,22 @@ def _with_masks(found: list[LabelledImage], defects: DefectsLike, masks: MasksLi
 
 
 def _padded(masks: Iterable[Any] | None, n: int) -> list[Any]:
-    return [None] * n if masks is None else list(masks)
+    return [None] * n if masks is None else _listed(masks)
 
 
-def _mask_in(folder: Path, one: LabelledImage) -> Path | None:
+def _mask_in(folder: Path, one: LabelledImage, is_unique: bool) -> Path | None:
+    """Return the mask in the folder of its kind, or beside all others if no other image has this name."""
     name = Path(Path(one.name).name)
-    return defect_masks.find(Path(one.kind) / name, folder) or defect_masks.find(name, folder)
+    return defect_masks.find(Path(one.kind) / name, folder) or (defect_masks.find(name, folder) if is_unique else None)
+
+
+def check_readable(labelled: Iterable[LabelledImage]) -> None:
+    """Check the headers of all images, before time is spent on a fit.
+
+    Raises
+    ------
+    ImageError
+        If one cannot be read.
+    """
+    for one in labelled:
+        images.size_of(one.image, one.name)

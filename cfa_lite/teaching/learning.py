@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ImageError
 from ..fitted import TaughtImage
 from ..inference import known_defects
 from ..inference.known_defects import KnownDefects
 from . import directions, leaving_out, places
 from .good_images import GoodImages
-from .leaving_out import Standard, robust_spread
+from .leaving_out import START, Standard, robust_spread
 
 _MIN_SCALE = 1e-3  # of a descriptor; constant channels have no spread
+MIN_GOOD = 8  # fewer good images do not show how far their responses spread
 STANDS_OUT = 0.75  # an image without a mask whose score is below this quantile of good images teaches nothing sure
 
 
@@ -93,13 +95,23 @@ def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
     -------
     Learned
 
+    Raises
+    ------
+    ImageError
+        If there are fewer than `MIN_GOOD` good images.
+
     Notes
     -----
     A direction is Fisher's discriminant between the descriptors of a defect and those of normal patches. Its response
-    is standardized by the highest responses of held-out good images, so that 0 is the peak of the median good image
-    and 1 is one standard deviation more. The highest response of all directions, where it is above 0, is added to the
-    score map in units of the spread of good scores. A defect that no direction resembles is scored as before.
+    is standardized by the highest responses of held-out good images, in robust standard deviations from the peak of the
+    median good image. What the highest response of all directions exceeds 1 by is added to the score map, in units of
+    the spread of good scores. So most good images, and defects that no direction resembles, are scored as before.
     """
+    if len(good) < MIN_GOOD:
+        raise ImageError(
+            f"{len(good)} good images are too few to learn from known defects. Give at least {MIN_GOOD}; 99 or more are"
+            " better."
+        )
     sample = good.sample()
     scales = sample.descriptors[~sample.is_hard].std(axis=0) + np.float32(_MIN_SCALE)
     spreads = sample.spreads(good.fold_of, scales, good.n_threads)
@@ -120,7 +132,7 @@ def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
     check = leaving_out.check(found, taught, of_taught, responses, [cells for _, cells in score_maps], unit)
     gain = check.weight * unit
 
-    raised = [known_defects.raised(joint.apply_all(one[of_model].max(axis=0)), gain) for one in responses]
+    raised = [known_defects.raised(joint.apply_all(one[of_model].max(axis=0)) - START, gain) for one in responses]
     scores = np.array(good.each("scoring good images", lambda i: _raised_peak(good, i, raised[i])))
     weights = found.weights(spreads[0], scales, good.levels)
     factor, shift = joint.spread[0], joint.median[0]
@@ -128,7 +140,7 @@ def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
     known = KnownDefects(
         weights={key: np.ascontiguousarray(w[:, of_model] / (single.spread[of_model] * factor), np.float32)
                  for key, w in weights.items()},
-        offset=((-single.median[of_model] / single.spread[of_model] - shift) / factor).astype(np.float32),
+        offset=((-single.median[of_model] / single.spread[of_model] - shift) / factor - START).astype(np.float32),
         gain=float(gain),
         kinds=found.kinds,
         kind_of=found.kind_of[of_model],
@@ -143,7 +155,7 @@ def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
         gain=float(np.mean(check.gains)) if check.gains else None,
         gain_error=float(np.std(check.gains) / np.sqrt(len(check.gains))) if check.gains else None,
         told=[kind for kind in found.kinds if check.weight > 0 and np.isfinite(told[kind].told_from)],
-        unclear=[image.name for image in taught if not image.has_mask and image.raw_score < lowest],
+        unclear=[f"{image.name} ({image.kind})" for image in taught if not image.has_mask and image.raw_score < lowest],
     )
     return Learned(
         known if decision.kept else None, scores, plain_scores, raised, check.scores, decision, check.plain_scores

@@ -15,6 +15,7 @@ from .directions import Directions
 
 PRIOR_GAIN, PRIOR_IMAGES = 0.1, 4  # the gain that is expected before any image was left out, and its weight in images
 MIN_RIGHT, MIN_SHARE = 2, 0.75  # a kind is told if it was right this often
+START = 1.0  # responses count from this many spreads above the peak of the median good image
 _SURE = 0.5  # a region needs this share of the typical response of images of the kind
 _IQR = 1.349  # interquartile range of a normal distribution with a standard deviation of 1
 
@@ -120,10 +121,10 @@ def check(
     for j, used in found.without.items():
         joint = Standard.of(np.array([[one[used].max()] for one in of_good]))
         good = np.sort([
-            float((cells + known_defects.raised(joint.apply_all(one[used].max(axis=0)), gain)).max())
+            float((cells + known_defects.raised(joint.apply_all(one[used].max(axis=0)) - START, gain)).max())
             for one, cells in zip(of_good, good_cells)
         ])  # fmt: skip
-        response = joint.apply_all(of_taught[j][used])
+        response = joint.apply_all(of_taught[j][used]) - np.float32(START)
         scores[j] = float((taught[j].anomaly + known_defects.raised(response.max(axis=0), gain)).max())
         plain_scores[j] = float(taught[j].anomaly.max())
         rareness = adaptation.rareness(np.array([scores[j]]), good)

@@ -126,6 +126,9 @@ class Teacher:
                 plain.mask.check_size(loaded.size_px, one.name)
             size_px = plain.working_size(loaded.size_px, self.backbone)
             pixels = images.to_pixels(loaded, size_px, plain.mask)
+            found = image_checks.measure(pixels)
+            if found.highest - found.lowest < image_checks.MIN_CONTRAST:
+                raise ImageError(f"{one.name} cannot teach a defect: it shows nothing. Leave it out.")
             mask = None
             if one.given_mask is not None:
                 mask = _at_working_size(defect_masks.read(one.given_mask, loaded.size_px, one.name), size_px)

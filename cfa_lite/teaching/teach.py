@@ -45,7 +45,7 @@ class Change:
     after: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Taught:
     """Result of teaching a model.
 
@@ -56,12 +56,19 @@ class Taught:
     defects, good : list of Change
     places : list of TaughtPlaces
         What was taken from each new defective image.
+    thresholds : (float, float)
+        Limit of the raw score without and with known defects, at the same promised rate.
     """
 
     product: FittedProduct
     defects: list[Change]
     good: list[Change]
     places: list[TaughtPlaces]
+    thresholds: tuple[float, float]
+
+    def __repr__(self) -> str:
+        """Show the counts, not the arrays."""
+        return f"Taught({len(self.defects)} defects, {len(self.good)} good images)"
 
 
 def teach(
@@ -105,9 +112,9 @@ def teach(
     training = {**product.training, "known_defects": decision}
     changed = replace(changed, scorer=replace(plain, known=known), taught=taught, training=training)
     if learned is None:
-        return Taught(changed, [], [], places)
-    untaught = promise.limits(learned.plain_scores, groups).threshold
-    return Taught(changed, *_changes(learned, taught, good.images, (untaught, made.threshold)), places)
+        return Taught(changed, [], [], places, (made.threshold, made.threshold))
+    thresholds = promise.limits(learned.plain_scores, groups).threshold, made.threshold
+    return Taught(changed, *_changes(learned, taught, good.images, thresholds), places, thresholds)
 
 
 def _remembered(taught: Sequence[TaughtImage], forget: Sequence[str]) -> tuple[TaughtImage, ...]:
