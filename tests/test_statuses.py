@@ -219,7 +219,7 @@ def fit_each(place):
 
 
 def check_training(place, model, stderr):
-    n_skipped = place.case.status == "error" or place.case.file == "blank.png"  # five images show no usual size or color
+    n_skipped = place.case.status == "error" or place.case.file == "blank.png"  # so few show no usual size or color
     training = load(model).info()["training"]
     assert (training["n_images"], training["n_skipped"]) == (5 - n_skipped, n_skipped)
     assert ("(1 skipped)" in stderr) == n_skipped
