@@ -35,6 +35,8 @@ _BACKBONE = Parameter(
     optional=True,
 )  # fmt: skip
 
+NO_GROUPS = "none"  # value of group_by
+
 SHARED = (
     Parameter("false_alarm_rate", "rate", 0.01, "Highest probability that a good image is NG.", when="limits"),
     Parameter("unsure_rate", "rate", 0.05, "Highest probability that a good image is NG or UNSURE.", when="limits"),
@@ -42,7 +44,8 @@ SHARED = (
     Parameter(
         "group_by", "text", None,
         "Regular expression. Images whose file names have the same match (the same groups, if the expression has any)"
-        " were taken together and count as one.",
+        " were taken together and count as one. Without it, fit looks for such an expression in the file names;"
+        " none turns this off.",
         optional=True, when="limits",
     ),
     Parameter(

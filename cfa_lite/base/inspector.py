@@ -159,7 +159,8 @@ class Inspector(OutlierDetectorContract):
         ----------
         good : folder, or iterable of images as for `inspect_many`
         false_alarm_rate, unsure_rate, limit_margin, group_by : optional
-            See the constructor; by default the values of the model.
+            See the constructor; by default the values of the model. A pattern that `fit` found in the file names is
+            used again.
         progress : callable (phase, done, total), optional
 
         Returns
@@ -173,7 +174,7 @@ class Inspector(OutlierDetectorContract):
         ImageError
             If an image cannot be used. The message names it. No image is skipped, so the limits apply to all of them.
         """
-        from ..training import near_duplicates
+        from ..training import grouping
 
         product = self._product()
         params = self._limit_params(
@@ -192,9 +193,7 @@ class Inspector(OutlierDetectorContract):
             if progress:
                 progress("scoring good images", done, len(listed))
         scores = np.array([result.raw_score for result in results], np.float32)
-        groups = np.arange(len(scores))
-        if params["group_by"] is not None:
-            groups = near_duplicates.groups_by_name([result.path for result in results], params["group_by"])
+        groups = grouping.of_names([result.path for result in results], params["group_by"], product.training)
         rates = params["false_alarm_rate"], params["unsure_rate"]
         made = limits.make_limits(scores, groups, *rates, params["limit_margin"], source="calibrate")
         self.fitted_ = product.with_limits(made, scores, groups)

@@ -14,7 +14,7 @@ from ..features.feature_cache import FeatureStore
 from ..features.manifest import BackboneSpec
 from ..fitted import Fit, FittedProduct, HeldOut
 from ..method import limits
-from ..training import near_duplicates, training_set
+from ..training import grouping, training_set
 from ..training.provenance import provenance
 from ..training.settings import Promise
 from ..training.training_set import N_UNUSUAL, Framing, Progress, Source, TrainingSet
@@ -92,7 +92,8 @@ def fit(
     ValueError
         If gamma_c or gamma_d leaves too few centers or channels, or training diverges.
     """
-    groups = near_duplicates.find([pooled[-1] for pooled in images.kept], images.names, promise.group_by)
+    found = grouping.find([pooled[-1] for pooled in images.kept], images.names, promise.group_by)
+    groups = found.groups
     untrained = start(images, settings, random_state)
     trained = training.train(
         images.kept, untrained, settings, random_state=random_state, n_threads=n_threads, progress=progress
@@ -115,7 +116,7 @@ def fit(
         good_groups=groups,
         statistics=images.statistics(),
         value_range=images.value_range,
-        training=provenance(images, scores) | {"epochs": epochs},
+        training=provenance(images, scores) | {"epochs": epochs} | found.to_dict(),
     )
     order = sorted(highest, key=lambda i: -scores[i])
     unusual = tuple(HeldOut(images.names[i], images.sizes_px[i], highest[i]) for i in order)

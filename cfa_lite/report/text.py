@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..parameters import CFA_PARAMETERS, PUBLISHED_PARAMETERS
-from . import text_taught
+from ..parameters import CFA_PARAMETERS, NO_GROUPS, PUBLISHED_PARAMETERS
+from . import text_groups, text_taught
 
 LOW_RANGE_SHARE = 1 / 16  # share of the value range; images that use less of it get a remark
 MANY_SIZES = 2  # ratio of the largest to the smallest area; above it, the different sizes get a remark
@@ -43,6 +43,7 @@ def info_lines(info: dict[str, Any]) -> dict[str, str]:
     if info["value_range"] is not None:
         lines["value range"] = "{:g} is black, {:g} is white".format(*info["value_range"])
     lines |= limit_lines(info)
+    lines |= text_groups.group_lines(info)
     lines["most unusual"] = _scored(training["most_unusual"], limit)
     if training.get("outliers"):
         lines["outliers"] = f"{_scored(training['outliers'], limit)}: not learned"
@@ -197,7 +198,7 @@ def remarks(info: dict[str, Any]) -> list[str]:
         One or a few sentences each.
     """
     params, training, limits = info["params"], info["training"], info["limits"]
-    found = limit_remarks(info) + _image_remarks(info) + text_taught.remarks(info)
+    found = text_groups.remarks(info) + limit_remarks(info) + _image_remarks(info) + text_taught.remarks(info)
     effect = {
         "count": "It counts towards the limits. If the part is not good, remove the image or fit with --outliers drop."
         " If the part is good, --outliers keep learns from it.",
@@ -226,8 +227,7 @@ def _cost(image: dict[str, Any], limit: float) -> str:
 
 def limit_remarks(info: dict[str, Any]) -> list[str]:
     """Return what a user should know about the limits of a model."""
-    params, limits = info["params"], info["limits"]
-    found = []
+    limits, group_by, found = info["limits"], info["params"]["group_by"], []
     is_grouped = limits["n_groups"] < limits["n_images"]
     counted = f"{limits['n_groups']} independent groups of images" if is_grouped else f"{limits['n_images']} images"
     for promised, asked, what in (
@@ -239,11 +239,9 @@ def limit_remarks(info: dict[str, Any]) -> list[str]:
                 f"{counted} are too few to guarantee that at most {asked:.2%} of good images are {what}. They guarantee"
                 f" {promised:.2%}; {math.ceil(1 / asked - 1)} would be enough."
             )
-    if params["group_by"] is not None and not is_grouped:
-        found.append(
-            f"--group-by {params['group_by']!r} joins no two images: no two file names match with the same text."
-        )
-    if is_grouped:
+    if group_by not in (None, NO_GROUPS) and not is_grouped:
+        found.append(f"--group-by {group_by!r} joins no two images: no two file names match with the same text.")
+    if is_grouped and not text_groups.are_grouped(info):
         found.append(
             f"The {limits['n_images']} good images form {limits['n_groups']} independent groups. Near-duplicates, and"
             " images that --group-by joins, count as one."

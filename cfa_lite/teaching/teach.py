@@ -15,7 +15,8 @@ from ..features.feature_cache import FeatureStore
 from ..fitted import FittedProduct, TaughtImage
 from ..inference.scorer import Scorer
 from ..method import anomaly_map, limits
-from ..training import extraction, near_duplicates
+from ..parameters import NO_GROUPS
+from ..training import extraction, grouping
 from ..training.held_out import HeldOutGood
 from ..training.settings import Promise
 from ..training.training_set import Framing, Source, TrainingSet
@@ -153,7 +154,8 @@ def _good_images(
         return anomaly_map.to_score(found, known, None if plain.mask is None else plain.mask.inside(size_px))
 
     coarsest = max(images.kept[0].maps)
-    groups = near_duplicates.find([image.maps[coarsest] for image in images.kept], images.names, promise.group_by)
+    pattern = grouping.pattern_of(promise.group_by, product.training) or NO_GROUPS
+    groups = grouping.find([image.maps[coarsest] for image in images.kept], images.names, pattern).groups
     fold_of = limits.folds(groups, np.random.default_rng([teacher.random_state, _FOLDS]))
     return HeldOutGood(images, fold_of, score_map, plain), groups
 

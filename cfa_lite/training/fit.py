@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .. import threads
@@ -11,7 +13,7 @@ from ..features.manifest import BackboneSpec
 from ..fitted import Fit
 from ..inference import levels
 from ..method import limits
-from . import adaptation, completion, near_duplicates
+from . import adaptation, completion, grouping
 from .cross_fit import CrossFit
 from .extraction import NormalImage
 from .held_out import Teach
@@ -35,9 +37,11 @@ def fit(images: TrainingSet[NormalImage], spec: BackboneSpec, settings: Settings
     """
     coarsest = max(images.kept[0].maps)  # lowest scale, last output
     maps = [image.maps[coarsest] for image in images.kept]
-    groups = near_duplicates.find(maps, images.names, settings.promise.group_by)
-    cleaned = clean(start(images, groups, settings), settings)
-    return completion.complete(adapt(cleaned, settings), spec, settings, teach)
+    found = grouping.find(maps, images.names, settings.promise.group_by)
+    cleaned = clean(start(images, found.groups, settings), settings)
+    fitted = completion.complete(adapt(cleaned, settings), spec, settings, teach)
+    product = replace(fitted.product, training=fitted.product.training | found.to_dict())
+    return replace(fitted, product=product)
 
 
 def start(images: TrainingSet[NormalImage], groups: np.ndarray, settings: Settings) -> Started:
