@@ -26,7 +26,7 @@ import numpy as np
 from cfa_lite import CFA, threads
 from cfa_lite.features import feature_cache
 from cfa_lite.method import limits
-from cfa_lite.training import adaptation, completion, cross_fit, held_out, near_duplicates, steps
+from cfa_lite.training import adaptation, completion, cross_fit, grouping, held_out, steps
 from cfa_lite.training.cross_fit import Task
 
 SIZE_PX = (256, 256)
@@ -50,7 +50,7 @@ TASKS: dict[str, Callable[[Any], str]] = {
 # What a single thread does, or what happens within those tasks.
 ALONE: tuple[_common.Watched, ...] = (
     ("features stored", feature_cache.FeatureStore, "keep"),
-    ("near-duplicates", near_duplicates, "find"),
+    ("groups", grouping, "find"),
     ("all images equal", steps, "all_equal"),
     ("values of a level", cross_fit.CrossFit, "values"),
     ("rareness of defects", adaptation, "rareness"),
