@@ -378,6 +378,9 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         model.teach(good, [tmp_path / "blank.png"])
     with pytest.raises(ValueError, match="nothing to teach"):
         model.teach(good)
+    brighter = np.minimum(np.asarray(Image.open(good[3]).convert("RGB")).astype(int) + 2, 255).astype(np.uint8)
+    with pytest.raises(ImageError, match=f"{good[3].name} among the good ones is nearly the same image"):
+        model.teach(good, [brighter])
     for wrong in (5, np.zeros((9, 9), np.uint8), b"x"):
         with pytest.raises(TypeError, match="A list is expected"):
             model.teach(good, wrong)

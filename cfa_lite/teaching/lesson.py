@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ..fitted import TaughtImage
 from ..inference.scorer import Scorer
 from ..method import regions, resampling
 from ..results import Inspection
+from ..training import near_duplicates
 from ..training.held_out import HeldOutGood, Lesson
 from ..training.training_set import Progress, TrainingSet
 from . import learning, places
@@ -39,6 +41,8 @@ class TaughtPlaces:
     score_map : ndarray of shape (h, w)
         At the working size, without known defects.
     used : ndarray of shape (h, w), bool
+    coarsest : ndarray of shape (c, h, w), float32
+        The coarsest feature map, by which near-duplicates are found.
     """
 
     image: TaughtImage
@@ -46,6 +50,7 @@ class TaughtPlaces:
     size_px: tuple[int, int]
     score_map: np.ndarray
     used: np.ndarray
+    coarsest: np.ndarray
 
     def shown(self, threshold: float) -> Inspection:
         """Return the places as the regions of an inspection; `threshold` is the limit of the raw score."""
@@ -87,6 +92,7 @@ class Teacher:
     def lesson(self, good: HeldOutGood) -> Lesson:
         """Learn from the defective images during a fit."""
         found = self.read(good.scorer, good.images.statistics(), good.images.value_range)
+        refuse_near_duplicates(good.images, found)
         taught = joined((), [one.image for one in found])
         learned = self.learn(good, taught)
         return Lesson(learned.known, learned.scores, learned.raised, taught, learned.decision.to_dict())
@@ -141,7 +147,7 @@ class Teacher:
             score_map = plain.score_map(plain.distances(maps), size_px)
             ready = replace(one, mask=mask, fingerprint=fingerprints.of_pixels(pixels))
             image, used = places.taught_image(ready, maps, score_map, plain.levels, plain.mask, today)
-            return TaughtPlaces(image, one.name, loaded.size_px, score_map, used)
+            return TaughtPlaces(image, one.name, loaded.size_px, score_map, used, np.asarray(maps[max(maps)]))
 
         found = []
         for one in threads.ordered_map(read_one, self.labelled, self.n_threads):
@@ -171,6 +177,26 @@ def _refuse_equal_ones(found: Sequence[TaughtPlaces]) -> None:
             raise ImageError(
                 f"{first} and {one.path} are the same image. A defect must be shown by different images: leave one of"
                 " them out."
+            )
+
+
+def refuse_near_duplicates(good: TrainingSet[Any], found: Sequence[TaughtPlaces]) -> None:
+    """Refuse a defective image that is nearly the same as a good one.
+
+    Raises
+    ------
+    ImageError
+        If there is one. The message names both.
+    """
+    coarsest = max(good.kept[0].maps)
+    maps = [*(image.maps[coarsest] for image in good.kept), *(one.coarsest for one in found)]
+    distances_sq = near_duplicates.distances_sq(maps)[len(good.kept) :, : len(good.kept)]
+    for one, distances in zip(found, distances_sq):
+        nearest = int(distances.argmin())
+        if distances[nearest] < near_duplicates.MAX_DISTANCE**2:
+            raise ImageError(
+                f"{one.path} is among the defective images (kind {one.image.kind!r}), and {good.names[nearest]}"
+                " among the good ones is nearly the same image. Remove it from one of them."
             )
 
 

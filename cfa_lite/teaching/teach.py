@@ -21,7 +21,7 @@ from ..training.held_out import HeldOutGood
 from ..training.settings import Promise
 from ..training.training_set import Framing, Source, TrainingSet
 from .learning import Learned
-from .lesson import TaughtPlaces, Teacher, joined
+from .lesson import TaughtPlaces, Teacher, joined, refuse_near_duplicates
 
 _FOLDS = 41  # random stream
 
@@ -101,6 +101,8 @@ def teach(
     before = _remembered(product.taught, forget)
     good, groups = _good_images(product, plain, source, teacher, promise, store)
     places = teacher.read(plain, product.statistics, product.value_range)
+    if places:
+        refuse_near_duplicates(good.images, places)
     taught = joined(before, [one.image for one in places])
     if taught:
         learned = teacher.learn(good, taught)
