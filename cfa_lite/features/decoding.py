@@ -41,7 +41,7 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.
     with reading(name):
         try:
             before = completeness.stamp(source)
-            file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+            file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source), formats=_FORMATS)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist. Check the path.") from None
         except (Image.DecompressionBombError, MemoryError):
