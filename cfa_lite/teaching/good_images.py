@@ -49,11 +49,6 @@ class GoodImages:
     def __len__(self) -> int:
         return len(self.fold_of)
 
-    @property
-    def n_folds(self) -> int:
-        """Number of folds."""
-        return int(self.fold_of.max()) + 1
-
     def grid(self, i: int) -> tuple[int, int]:
         """Return the grid (h, w) of the places of image `i`."""
         return places.grid_of(self.images.kept[i].maps, self.levels, self.images.working_sizes_px[i])

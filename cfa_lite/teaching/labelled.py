@@ -80,8 +80,6 @@ def collect(defects: DefectsLike, masks: MasksLike | None = None) -> list[Labell
     """
     if isinstance(defects, Mapping):
         found = [one for kind, some in defects.items() for one in _of_list(_listed(some), kind)]
-    elif isinstance(defects, (str, os.PathLike)):
-        found = _of_list([defects], DEFECT)
     else:
         found = _of_list(_listed(defects), DEFECT)
     if not found:

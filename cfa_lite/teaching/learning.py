@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,6 @@ class Learned:
     raised: list[np.ndarray]
     left_out: dict[int, float]
     decision: TeachingDecision
-    plain_left_out: dict[int, float] = field(default_factory=dict)
 
 
 def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
@@ -157,9 +156,7 @@ def learn(good: GoodImages, taught: Sequence[TaughtImage]) -> Learned:
         told=[kind for kind in found.kinds if check.weight > 0 and np.isfinite(told[kind].told_from)],
         unclear=[f"{image.name} ({image.kind})" for image in taught if not image.has_mask and image.raw_score < lowest],
     )
-    return Learned(
-        known if decision.kept else None, scores, plain_scores, raised, check.scores, decision, check.plain_scores
-    )
+    return Learned(known if decision.kept else None, scores, plain_scores, raised, check.scores, decision)
 
 
 def _inspected(responses: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -68,15 +68,14 @@ class Check:
         Share of their full effect that known defects have, from 0 to 1.
     gains : list of float
         Change of the rareness of each image that was left out, in log10.
-    scores, plain_scores : dict of int to float
-        Raw scores of these images with and without known defects.
+    scores : dict of int to float
+        Raw scores of these images with known defects.
     kinds : dict of str to KindCheck
     """
 
     weight: float
     gains: list[float]
     scores: dict[int, float]
-    plain_scores: dict[int, float]
     kinds: dict[str, KindCheck]
 
 
@@ -116,7 +115,7 @@ def check(
     weight = 1 - 0.5 ** len(taught)
     gain = weight * unit
     plain_good = np.sort([float(cells.max()) for cells in good_cells])
-    gains, scores, plain_scores = [], {}, {}
+    gains, scores = [], {}
     told: list[tuple[str, str, float]] = []  # kind of the image, kind that is told, response
     for j, used in found.without.items():
         joint = Standard.of(np.array([[one[used].max()] for one in of_good]))
@@ -126,14 +125,13 @@ def check(
         ])  # fmt: skip
         response = joint.apply_all(of_taught[j][used]) - np.float32(START)
         scores[j] = float((taught[j].anomaly + known_defects.raised(response.max(axis=0), gain)).max())
-        plain_scores[j] = float(taught[j].anomaly.max())
         rareness = adaptation.rareness(np.array([scores[j]]), good)
-        gains.append(float((rareness - adaptation.rareness(np.array([plain_scores[j]]), plain_good))[0]))
+        gains.append(float((rareness - adaptation.rareness(taught[j].anomaly.max(keepdims=True), plain_good))[0]))
         peaks = response.max(axis=1)
         best = int(peaks.argmax())
         told.append((taught[j].kind, found.kinds[found.kind_of[used[best]]], float(peaks[best])))
     expected = (sum(gains) + PRIOR_IMAGES * PRIOR_GAIN) / (len(gains) + PRIOR_IMAGES)
-    return Check(weight if expected > 0 else 0.0, gains, scores, plain_scores, _kinds(found.kinds, told))
+    return Check(weight if expected > 0 else 0.0, gains, scores, _kinds(found.kinds, told))
 
 
 def _kinds(kinds: Sequence[str], told: Sequence[tuple[str, str, float]]) -> dict[str, KindCheck]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import threads
 from ..errors import ImageError
 from ..features import feature_maps, fingerprints, image_checks
 from ..features.feature_cache import FeatureStore
@@ -143,7 +144,7 @@ def _good_images(
         source, framing, teacher.backbone, store, n_threads=teacher.n_threads, progress=teacher.progress
     )
     _check_usable(images, product)
-    distances = [plain.distances(image.maps) for image in images.kept]
+    distances = list(threads.ordered_map(lambda kept: plain.distances(kept.maps), images.kept, teacher.n_threads))
     held_out = {}
     if product.learned is not None:
         held_out = dict(zip(fingerprints.from_array(product.learned.fingerprints), product.learned.scores.tolist()))
