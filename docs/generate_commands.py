@@ -86,7 +86,8 @@ def _verbatim(lines: list[str]) -> str:
 
 def _spelled(option: click.Option, context: click.Context) -> str:
     """Names and value of an option, as code."""
-    names = [*option.opts, *option.secondary_opts]
+    # Some versions of click take the names of --help from a set, whose order changes from run to run.
+    names = sorted([*option.opts, *option.secondary_opts], key=lambda name: name.startswith("--"))
     if option.is_flag or option.count:
         return ", ".join(f"`{name}`" for name in names)
     value = _metavar(option, context).removesuffix(" RANGE").replace("|", "&#124;")
