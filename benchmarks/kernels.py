@@ -99,7 +99,7 @@ def distances(rng: np.random.Generator, n: int, d: int, rounds: int) -> None:
         "folded": lambda: neighbors.distances(patches, *matrices),
         "described, then nearest": described_first,
         "the product alone, in blocks": lambda: [
-            matrices[0] @ patches[:, part] for part in neighbors._blocks(n, neighbors._BLOCK_DISTANCES)
+            matrices[0] @ patches[:, part] for part in neighbors.blocks(n, neighbors._BLOCK_DISTANCES)
         ],
     }
     assert np.allclose(alternatives["folded"](), described_first(), rtol=1e-4, atol=1e-3)

@@ -95,6 +95,18 @@ def nearest_k(points, centers, k):
     return index, np.take_along_axis(all_sq, index, axis=1)
 
 
+def nearest_k_in_cells(points, centers, middles, k, n_listed=64):
+    """As nearest_k, among the centers that are nearest to the middle that is nearest to the point."""
+    index, distance_sq = [], []
+    for x in points:
+        middle = middles[np.argmin(((middles - x) ** 2).sum(axis=1))]
+        listed = np.sort(np.argsort(((centers - middle) ** 2).sum(axis=1), kind="stable")[:n_listed])
+        found, of_found = nearest_k(x[None], centers[listed], k)
+        index.append(listed[found[0]])
+        distance_sq.append(of_found[0])
+    return np.array(index), np.array(distance_sq)
+
+
 def coupled_hypersphere_loss(descriptors, centers, radius, n_neighbors, n_hard_negatives, margin, nu):
     """Attraction and repulsion, as the equations in method/hypersphere_loss.py state them."""
     _, distance_sq = nearest_k(descriptors, centers, n_neighbors + n_hard_negatives)

@@ -11,7 +11,7 @@ import numpy as np
 from ..features import feature_maps
 from ..features.feature_maps import FeatureMaps, LevelKey, Tile
 from ..features.mask import InspectionMask
-from ..method import neighbors
+from ..method import cells, neighbors
 
 DistanceMaps = dict[LevelKey, np.ndarray]  # each (h, w) float32, on the level's own grid
 
@@ -33,6 +33,9 @@ class Level:
         level's distances.
     score_weight : float
         Weight of this level in the image score. The weights of all pooled levels sum to 1.
+    middles : ndarray of shape (n_cells, d), float32, or None
+        Middles of the cells in which the nearest center is searched. Without them, a patch is compared with every
+        center.
     """
 
     key: LevelKey
@@ -41,11 +44,22 @@ class Level:
     centers: np.ndarray
     distance_mean: float
     score_weight: float = 0.0
+    middles: np.ndarray | None = None
+
+    def distances(self, centered: np.ndarray) -> np.ndarray:
+        """Measure the distances (n,) of patches (c, n) from which the mean is already subtracted."""
+        matrix, half_sq = self._folded
+        if self._cells is None:
+            return neighbors.distances(centered, matrix, half_sq)
+        return cells.distances(centered, matrix, self._cells)
 
     @cached_property
-    def folded(self) -> tuple[np.ndarray, np.ndarray]:
-        """The matrices of `neighbors.distances`: descriptor and memory bank combined."""
-        return neighbors.folded(self.weight, self.centers)
+    def _folded(self) -> tuple[np.ndarray, np.ndarray]:
+        return neighbors.folded(self.weight, self.centers if self.middles is None else self.middles)
+
+    @cached_property
+    def _cells(self) -> cells.Cells | None:
+        return None if self.middles is None else cells.make(self.centers, self.middles)
 
 
 def distance_map(maps: FeatureMaps, level: Level, inspected: np.ndarray | None = None) -> np.ndarray:
@@ -75,10 +89,10 @@ def _measured(
     centered = rows - level.mean
     response = None if weight is None else (weight.T @ centered.T).reshape(-1, *grid)
     if inspected is None:
-        return neighbors.distances(centered.T, *level.folded).reshape(grid), response
+        return level.distances(centered.T).reshape(grid), response
     everywhere = np.full(len(rows), np.float32(np.nan))
     # A selection of rows has another memory order than all rows; the product must be the same on every route.
-    everywhere[inspected] = neighbors.distances((rows[inspected] - level.mean).T, *level.folded)
+    everywhere[inspected] = level.distances((rows[inspected] - level.mean).T)
     return everywhere.reshape(grid), response
 
 

@@ -31,7 +31,7 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
-def _njit(function):
+def njit(function):
     """Compile for one thread without the GIL, and cache the result on disk if a folder is writable."""
     dispatcher = numba.njit(nogil=True, fastmath=FASTMATH)(function)
     with suppress(RuntimeError):  # no folder is writable: each process compiles again
@@ -39,7 +39,7 @@ def _njit(function):
     return dispatcher
 
 
-@_njit
+@njit
 def nearest_of_columns(products, half_sq, points_sq, index, distance_sq):
     """Find the nearest center of each point by |x|^2 - 2 (x.c - |c|^2 / 2); of equally near ones, the lower index.
 
@@ -65,7 +65,7 @@ def nearest_of_columns(products, half_sq, points_sq, index, distance_sq):
         index[i] = at[i]
 
 
-@_njit
+@njit
 def distance_of_columns(products, half_sq, distance):
     """Compute the distance of each point to its nearest center from descriptors and products.
 
@@ -90,7 +90,7 @@ def distance_of_columns(products, half_sq, distance):
         distance[i] = np.sqrt(0 * value if value < 0 else value)
 
 
-@_njit
+@njit
 def next_seed(columns, pick, share, distance_sq, squared):
     """Update the distances of all points for the seed `pick`, and draw the next seed: k-means++.
 
@@ -118,7 +118,7 @@ def next_seed(columns, pick, share, distance_sq, squared):
     return n - 1
 
 
-@_njit
+@njit
 def add_to_clusters(points, labels, sums, counts):
     """Add each point (n, d) float32 to the sum (k, d) float64 and the count (k,) int64 of its cluster."""
     n, d = points.shape
@@ -129,7 +129,7 @@ def add_to_clusters(points, labels, sums, counts):
             sums[j, c] += points[i, c]
 
 
-@_njit
+@njit
 def pool3x3(maps, out):
     """Average each channel of maps (c, h, w) over 3x3 neighborhoods with stride 1; positions outside count as zeros."""
     n_channels, h, w = maps.shape
@@ -154,7 +154,7 @@ def pool3x3(maps, out):
             out[c, y, w - 1] = (column[w - 2] + column[w - 1]) * ninth
 
 
-@_njit
+@njit
 def halve(planes, out):
     """Halve both sides of planes (n, h, w) by the filter (1, 3, 3, 1) / 8 with repeated edges; out (n, h/2, w/2)."""
     n, h, w = planes.shape
@@ -171,7 +171,7 @@ def halve(planes, out):
                 out[p, y, x] = (inner * three + (row[max(2 * x - 1, 0)] + row[min(2 * x + 2, w - 1)])) * eighth
 
 
-@_njit
+@njit
 def image_statistics(pixels, found):
     """Compute statistics of pixels (3, h, w); out: found (6,) float64.
 
@@ -203,7 +203,7 @@ def image_statistics(pixels, found):
     found[3], found[4], found[5] = lows.min(), highs.max(), apart.max()
 
 
-@_njit
+@njit
 def add_combined_rows(first, weights, source, out):
     """Add to each row i of out (n, w) the rows first[i], first[i] + 1, ... of source, times weights (n, n_taps)."""
     n, n_taps = weights.shape
@@ -215,7 +215,7 @@ def add_combined_rows(first, weights, source, out):
                 out[i, x] += weight * row[x]
 
 
-@_njit
+@njit
 def stretch(values, low, factor, top, out):
     """Stretch values (h, w) above `low` by `factor` and clip them at `top`; all have one dtype."""
     h, w = values.shape
@@ -226,7 +226,7 @@ def stretch(values, low, factor, top, out):
             out[y, x] = value if value < top else top
 
 
-@_njit
+@njit
 def merge_nearest(products, half_sq, points_sq, first, index, distance_sq):
     """Merge the centers first, first + 1, ... into the k nearest of each point, ascending; the earlier of equals stays.
 
@@ -259,7 +259,7 @@ def merge_nearest(products, half_sq, points_sq, first, index, distance_sq):
                 center[i] = old_center if nearer else new_center
 
 
-@_njit
+@njit
 def hypersphere_gradient(descriptors, centers, index, distance_sq, n_neighbors, loss, gradient, sums):
     """Compute the terms of the coupled-hypersphere loss and their gradient with respect to the descriptors.
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import threads
-from . import _kernels
+from . import _kernels, cells
 from .neighbors import nearest
 
-_SEED_POINTS = 16  # points per center that k-means++ uses
+_SEED_POINTS = 16  # points per center that k-means++ uses, as long as there are few centers
+_MAX_SEED_POINTS = 4096
 _MIN_SEED_POINTS = 2048
 # (divisor, iterations): the first Lloyd iterations use 1/8, then 1/2 of the points. In the same time this reaches a
 # lower inertia than iterations on half of the points alone (benchmarks/kmeans.py).
@@ -81,7 +82,8 @@ def kmeans(
         raise ValueError(f"max_iterations={max_iterations}, tolerance={tolerance}: give at least 1 and at least 0")
     points = points[rng.permutation(n)]  # in random order, every leading part is a random sample
     with threads.serial_blas():
-        centers = seeds(points[: max(_SEED_POINTS * n_clusters, _MIN_SEED_POINTS)], n_clusters, rng)
+        n_seed_points = max(min(_SEED_POINTS * n_clusters, _MAX_SEED_POINTS), 4 * n_clusters, _MIN_SEED_POINTS)
+        centers = seeds(points[:n_seed_points], n_clusters, rng)
         for divisor, n_steps in _WARM_UP:
             part = points[: n // divisor]
             if len(part) >= _WARM_UP_POINTS * n_clusters:
@@ -95,6 +97,24 @@ def kmeans(
             centers = _means(points, labels, distance_sq, n_clusters)
             improves = previous - lost > tolerance * lost
     return KMeansResult(centers, n_iterations)
+
+
+def middles(centers: np.ndarray) -> np.ndarray | None:
+    """Compute the middles of the cells of a memory bank, for `cells.make`.
+
+    Parameters
+    ----------
+    centers : ndarray (n_centers, d) float32
+
+    Returns
+    -------
+    ndarray (n_cells, d) float32, or None
+        None if there are so few centers that cells save no time. The same centers always give the same middles.
+    """
+    if len(centers) < cells.MIN_CENTERS:
+        return None
+    n_cells = -(-len(centers) // cells.CENTERS_PER_CELL)
+    return kmeans(centers, n_cells, np.random.default_rng(0), max_iterations=4).centers
 
 
 def seeds(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:

@@ -38,7 +38,7 @@ def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tupl
     """
     n = len(points)
     points_sq = np.einsum("ij,ij->i", points, points)
-    half_sq = _half_squares(centers)
+    half_sq = half_squares(centers)
     index, distance_sq = np.empty(n, np.int32), np.empty(n, np.float32)
 
     def one_block(part: slice) -> None:
@@ -46,16 +46,18 @@ def nearest(points: np.ndarray, centers: np.ndarray, n_threads: int = 1) -> tupl
         _kernels.nearest_of_columns(products, half_sq, points_sq[part], index[part], distance_sq[part])
 
     with threads.serial_blas():
-        for _ in threads.ordered_map(one_block, _blocks(n, _BLOCK), n_threads):
+        for _ in threads.ordered_map(one_block, blocks(n, _BLOCK), n_threads):
             pass
     return index, distance_sq
 
 
-def _blocks(n: int, size: int) -> Iterator[slice]:
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Divide n points into blocks of this size."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _half_squares(centers: np.ndarray) -> np.ndarray:
+def half_squares(centers: np.ndarray) -> np.ndarray:
+    """Return half of the squared norm of each row (n,)."""
     half_sq: np.ndarray = np.einsum("ij,ij->i", centers, centers) / 2
     return half_sq
 
@@ -76,7 +78,7 @@ def folded(weight: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndar
     half_sq : ndarray (n_centers,) float32
         Half of the squared norm of each center.
     """
-    return np.concatenate([weight.T, centers @ weight.T]), _half_squares(centers)
+    return np.concatenate([weight.T, centers @ weight.T]), half_squares(centers)
 
 
 def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> np.ndarray:
@@ -103,7 +105,7 @@ def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> n
     distance = np.empty(n, np.float32)
     buffer = np.empty((0, 0), np.float32)
     with threads.serial_blas():
-        for part in _blocks(n, _BLOCK_DISTANCES):
+        for part in blocks(n, _BLOCK_DISTANCES):
             shape = len(matrix), part.stop - part.start
             if buffer.shape != shape:
                 buffer = np.empty(shape, np.float32)
@@ -136,18 +138,18 @@ def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 
     """
     n, n_centers = len(points), len(centers)
     points_sq = np.einsum("ij,ij->i", points, points)
-    half_sq = _half_squares(centers)
+    half_sq = half_squares(centers)
     index, distance_sq = np.empty((n, k), np.int32), np.empty((n, k), points.dtype)
 
     def one_block(part: slice) -> None:
         shape = k, part.stop - part.start
         at, least_sq = np.zeros(shape, np.int32), np.full(shape, np.inf, points.dtype)
-        for some in _blocks(n_centers, _CENTERS_K):
+        for some in blocks(n_centers, _CENTERS_K):
             products = centers[some] @ points[part].T
             _kernels.merge_nearest(products, half_sq[some], points_sq[part], some.start, at, least_sq)
         index[part], distance_sq[part] = at.T, least_sq.T
 
     with threads.serial_blas():
-        for _ in threads.ordered_map(one_block, _blocks(n, _BLOCK_K), n_threads):
+        for _ in threads.ordered_map(one_block, blocks(n, _BLOCK_K), n_threads):
             pass
     return index, distance_sq

@@ -175,8 +175,11 @@ def _level(i: int, entry: dict[str, Any], arrays: Arrays) -> Level:
     shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
     if not shapes_agree or centers.shape[1] != weight.shape[1]:
         raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
+    middles = arrays.pop(f"{i}_middles", None)
+    if middles is not None and (middles.ndim != 2 or len(middles) == 0 or middles.shape[1] != centers.shape[1]):
+        raise ValueError(f"level {i} has middles of shape {middles.shape}")
     distance_mean = positive(entry["distance_mean"], "distance_mean")
-    return Level(key, mean, weight, centers, distance_mean, share(entry["score_weight"], "score_weight"))
+    return Level(key, mean, weight, centers, distance_mean, share(entry["score_weight"], "score_weight"), middles)
 
 
 def _range(given: Any) -> ValueRange | None:

@@ -104,7 +104,7 @@ class CrossFit:
             points = whitening.describe(rows, mean, weight)
             most = max(1, len(points) // MIN_PATCHES_PER_CENTER)
             centers = kmeans.kmeans(points, min(n_centers, most), rng).centers
-            return Level(task[0], mean, weight, centers, distance_mean=1.0)
+            return Level(task[0], mean, weight, centers, distance_mean=1.0, middles=kmeans.middles(centers))
 
         folds = [None, *range(int(self.fold_of.max()) + 1)]
         self._each("fitting levels", [(key, fold) for key in samples for fold in folds], fit, fitted, n_all)
