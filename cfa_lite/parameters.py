@@ -20,10 +20,10 @@ class Preset:
 
 
 PRESETS = {  # the most accurate first
-    "thorough": Preset("lite0", 448, 512, 3),
-    "accurate": Preset("lite0", 256, 256, 2),
-    "balanced": Preset("lite0-int8", 256, 256, 2),
-    "fast": Preset("lite0-int8", 192, 128, 2),
+    "thorough": Preset("lite0", 448, 1024, 3),
+    "accurate": Preset("lite0", 256, 1024, 2),
+    "balanced": Preset("lite0-int8", 256, 1024, 2),
+    "fast": Preset("lite0-int8", 192, 512, 2),
 }
 DEFAULT_SIZE_PX = PRESETS["accurate"].size
 MAX_SCALES = 3

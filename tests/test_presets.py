@@ -10,11 +10,11 @@ from cfa_lite.parameters import PRESETS
 
 def test_preset_sets_parameters_that_are_not_given():
     fast = parameters.resolved(CFA(preset="fast").get_params())
-    assert (fast["backbone"], fast["size"], fast["n_centers"]) == ("lite0-int8", 192, 128)
+    assert (fast["backbone"], fast["size"], fast["n_centers"]) == ("lite0-int8", 192, 512)
     by_hand = parameters.resolved(CFA(preset="fast", size=320, backbone="lite2").get_params())
-    assert (by_hand["backbone"], by_hand["size"], by_hand["n_centers"]) == ("lite2", 320, 128)
+    assert (by_hand["backbone"], by_hand["size"], by_hand["n_centers"]) == ("lite2", 320, 512)
     exact = parameters.resolved(CFA().get_params())
-    assert (exact["backbone"], exact["size"], exact["n_centers"]) == ("lite0", 256, 256)
+    assert (exact["backbone"], exact["size"], exact["n_centers"]) == ("lite0", 256, 1024)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Promise:
 class Settings:
     """How a product is fitted."""
 
-    n_centers: int = 256
+    n_centers: int = 1024
     shrinkage: float = 0.1
     background_share: float = 0.25
     ingredients: Ingredients = Ingredients()
