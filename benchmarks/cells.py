@@ -59,7 +59,7 @@ def main() -> None:
         paths, train = _sets.TestSet(root, evaluate).paths, _sets.train_images(root)
         _, few = levels_of(256, train, n_threads)
         model, many = levels_of(1024, train, n_threads)
-        exact = [replace(level, middles=None) for level in many]
+        exact = [replace(level, cells=None) for level in many]
         with threads.serial_blas():
             all_patches = patches_of(model, paths[:: max(1, len(paths) // N_IMAGES)][:N_IMAGES])
 

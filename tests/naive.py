@@ -95,12 +95,12 @@ def nearest_k(points, centers, k):
     return index, np.take_along_axis(all_sq, index, axis=1)
 
 
-def nearest_k_in_cells(points, centers, middles, k, n_listed=64):
-    """As nearest_k, among the centers that are nearest to the middle that is nearest to the point."""
+def nearest_k_in_cells(points, centers, cells, k):
+    """As nearest_k, among the centers that the two cells list whose middles are nearest to the point."""
     index, distance_sq = [], []
     for x in points:
-        middle = middles[np.argmin(((middles - x) ** 2).sum(axis=1))]
-        listed = np.sort(np.argsort(((centers - middle) ** 2).sum(axis=1), kind="stable")[:n_listed])
+        two = np.argsort(((cells.middles - x) ** 2).sum(axis=1), kind="stable")[:2]
+        listed = np.unique(cells.listed[two])
         found, of_found = nearest_k(x[None], centers[listed], k)
         index.append(listed[found[0]])
         distance_sq.append(of_found[0])

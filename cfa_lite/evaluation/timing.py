@@ -23,7 +23,7 @@ from ..features.backbone import Backbone
 from ..features.feature_maps import LevelKey
 from ..features.manifest import find_spec
 from ..inference.levels import Level
-from ..method import kmeans
+from ..method import cells
 from ..parameters import PRESETS
 from ..training.training_set import Framing
 
@@ -134,8 +134,8 @@ def _random_level(
     c = backbone.spec.outputs[key.output].channels
     weight = rng.standard_normal((c, c), np.float32) / np.float32(c**0.5)
     centers = rng.standard_normal((n_centers, c), np.float32)
-    middles = kmeans.middles(centers)
-    return Level(key, np.zeros(c, np.float32), weight, centers, 1.0, score_weight if key.pooled else 0.0, middles)
+    found = cells.fit(centers, centers)
+    return Level(key, np.zeros(c, np.float32), weight, centers, 1.0, score_weight if key.pooled else 0.0, found)
 
 
 def _usual_size(model: Detector) -> tuple[int, int]:

@@ -11,7 +11,9 @@ import numpy as np
 from ..features import feature_maps
 from ..features.feature_maps import FeatureMaps, LevelKey, Tile
 from ..features.mask import InspectionMask
-from ..method import cells, neighbors
+from ..method import cells as cells_
+from ..method import neighbors
+from ..method.cells import Cells, Search
 
 DistanceMaps = dict[LevelKey, np.ndarray]  # each (h, w) float32, on the level's own grid
 
@@ -33,9 +35,8 @@ class Level:
         level's distances.
     score_weight : float
         Weight of this level in the image score. The weights of all pooled levels sum to 1.
-    middles : ndarray of shape (n_cells, d), float32, or None
-        Middles of the cells in which the nearest center is searched. Without them, a patch is compared with every
-        center.
+    cells : Cells or None
+        Cells in which the nearest center is searched. Without them, a patch is compared with every center.
     """
 
     key: LevelKey
@@ -44,22 +45,22 @@ class Level:
     centers: np.ndarray
     distance_mean: float
     score_weight: float = 0.0
-    middles: np.ndarray | None = None
+    cells: Cells | None = None
 
     def distances(self, centered: np.ndarray) -> np.ndarray:
         """Measure the distances (n,) of patches (c, n) from which the mean is already subtracted."""
         matrix, half_sq = self._folded
-        if self._cells is None:
+        if self._search is None:
             return neighbors.distances(centered, matrix, half_sq)
-        return cells.distances(centered, matrix, self._cells)
+        return cells_.distances(centered, matrix, self._search)
 
     @cached_property
     def _folded(self) -> tuple[np.ndarray, np.ndarray]:
-        return neighbors.folded(self.weight, self.centers if self.middles is None else self.middles)
+        return neighbors.folded(self.weight, self.centers if self.cells is None else self.cells.middles)
 
     @cached_property
-    def _cells(self) -> cells.Cells | None:
-        return None if self.middles is None else cells.make(self.centers, self.middles)
+    def _search(self) -> Search | None:
+        return None if self.cells is None else cells_.prepare(self.centers, self.cells)
 
 
 def distance_map(maps: FeatureMaps, level: Level, inspected: np.ndarray | None = None) -> np.ndarray:

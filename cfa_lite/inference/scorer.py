@@ -235,8 +235,8 @@ class Scorer:
         arrays: dict[str, np.ndarray] = {}
         for i, level in enumerate(self.levels):
             arrays |= {f"{i}_mean": level.mean, f"{i}_weight": level.weight, f"{i}_centers": level.centers}
-            if level.middles is not None:
-                arrays[f"{i}_middles"] = level.middles
+            if level.cells is not None:
+                arrays |= {f"{i}_middles": level.cells.middles, f"{i}_listed": level.cells.listed.astype(np.float32)}
         if self.position_mean is not None:
             arrays["position_mean"] = self.position_mean
         if self.known is not None:

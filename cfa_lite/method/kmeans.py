@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import threads
-from . import _kernels, cells
+from . import _kernels
 from .neighbors import nearest
 
 _SEED_POINTS = 16  # points per center that k-means++ uses, as long as there are few centers
@@ -97,24 +97,6 @@ def kmeans(
             centers = _means(points, labels, distance_sq, n_clusters)
             improves = previous - lost > tolerance * lost
     return KMeansResult(centers, n_iterations)
-
-
-def middles(centers: np.ndarray) -> np.ndarray | None:
-    """Compute the middles of the cells of a memory bank, for `cells.make`.
-
-    Parameters
-    ----------
-    centers : ndarray (n_centers, d) float32
-
-    Returns
-    -------
-    ndarray (n_cells, d) float32, or None
-        None if there are so few centers that cells save no time. The same centers always give the same middles.
-    """
-    if len(centers) < cells.MIN_CENTERS:
-        return None
-    n_cells = -(-len(centers) // cells.CENTERS_PER_CELL)
-    return kmeans(centers, n_cells, np.random.default_rng(0), max_iterations=4).centers
 
 
 def seeds(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..features.mask import InspectionMask
 from ..fitted import AnomalyScorer, FittedProduct
 from ..inference.levels import Level
 from ..inference.scorer import Scorer
+from ..method.cells import Cells
 from ..method.limits import Limits
 from ..parameters import MAX_SCALES
 from . import archive, taught
@@ -175,11 +176,30 @@ def _level(i: int, entry: dict[str, Any], arrays: Arrays) -> Level:
     shapes_agree = mean.ndim == 1 and weight.shape[:1] == mean.shape and centers.ndim == weight.ndim == 2
     if not shapes_agree or centers.shape[1] != weight.shape[1]:
         raise ValueError(f"level {i} has shapes {mean.shape}, {weight.shape}, {centers.shape}")
-    middles = arrays.pop(f"{i}_middles", None)
-    if middles is not None and (middles.ndim != 2 or len(middles) == 0 or middles.shape[1] != centers.shape[1]):
-        raise ValueError(f"level {i} has middles of shape {middles.shape}")
     distance_mean = positive(entry["distance_mean"], "distance_mean")
-    return Level(key, mean, weight, centers, distance_mean, share(entry["score_weight"], "score_weight"), middles)
+    return Level(
+        key,
+        mean,
+        weight,
+        centers,
+        distance_mean,
+        share(entry["score_weight"], "score_weight"),
+        _cells(i, arrays, centers),
+    )
+
+
+def _cells(i: int, arrays: Arrays, centers: np.ndarray) -> Cells | None:
+    middles, listed = arrays.pop(f"{i}_middles", None), arrays.pop(f"{i}_listed", None)
+    if middles is None or listed is None:
+        if middles is not listed:
+            raise ValueError(f"level {i} has half of its cells")
+        return None
+    if middles.ndim != 2 or len(middles) < 2 or middles.shape[1] != centers.shape[1]:
+        raise ValueError(f"level {i} has middles of shape {middles.shape}")
+    known = np.isin(listed, np.arange(len(centers)))  # stored as float32, which holds them exactly
+    if listed.ndim != 2 or len(listed) != len(middles) or listed.size == 0 or not known.all():
+        raise ValueError(f"level {i} lists centers that it does not have")
+    return Cells(middles, listed.astype(np.int32))
 
 
 def _range(given: Any) -> ValueRange | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..inference.levels import Level
-from ..method import cells, hypersphere_loss, kmeans, memory_bank, neighbors, resampling, whitening
+from ..method import cells, hypersphere_loss, memory_bank, neighbors, resampling, whitening
 from ..method.hypersphere_loss import LossSettings
 
 DRIFT = 0.1  # |A - I| / |I| of descriptors (patches - mean) @ weight @ A
@@ -76,26 +76,25 @@ def train(start: Level, patches: np.ndarray, rng: np.random.Generator) -> Traine
         batch = points[order[first : first + BATCH_SIZE]]
         first += BATCH_SIZE
         described = batch @ change.astype(np.float32)
-        nearest = _nearest(described, centers, start.middles)
+        nearest = _nearest(described, centers, start.cells)
         terms = hypersphere_loss.coupled_hypersphere(described, centers, nearest, radius_sq**0.5, settings, len(batch))
         losses.append(terms.attraction + terms.repulsion)
         gradient = (batch.T @ terms.of_descriptors).astype(np.float64)
         change = _moved(change, gradient, step)
         members = np.ascontiguousarray(nearest[0][:, 0])
         centers = memory_bank.follow_members(centers, batch @ change.astype(np.float32), members, EMA_RATE)
-    level = replace(
-        start, weight=start.weight @ change.astype(np.float32), centers=centers, middles=kmeans.middles(centers)
-    )
+    found = cells.fit(centers, points @ change.astype(np.float32))
+    level = replace(start, weight=start.weight @ change.astype(np.float32), centers=centers, cells=found)
     drift = float(np.linalg.norm(change - np.eye(n_channels)) / np.sqrt(n_channels))
     return Trained(level, losses[0], losses[-1], drift)
 
 
-def _nearest(points: np.ndarray, centers: np.ndarray, middles: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(points: np.ndarray, centers: np.ndarray, in_cells: cells.Cells | None) -> tuple[np.ndarray, np.ndarray]:
     """Find the K + J nearest centers. Those of a large bank are searched in its cells, which hardly move."""
     k = N_NEIGHBORS + N_HARD_NEGATIVES
-    if middles is None:
+    if in_cells is None:
         return neighbors.nearest_k(points, centers, k)
-    return cells.nearest_k(points, cells.make(centers, middles), k)
+    return cells.nearest_k(points, cells.prepare(centers, in_cells), k)
 
 
 def _moved(change: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarray:

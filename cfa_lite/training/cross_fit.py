@@ -15,7 +15,7 @@ from ..features.mask import InspectionMask
 from ..features.patches import sample_positions
 from ..inference import levels
 from ..inference.levels import DistanceMaps, Level
-from ..method import kmeans, limits, whitening
+from ..method import cells, kmeans, limits, whitening
 from . import adaptation
 from .training_set import Progress
 
@@ -104,7 +104,7 @@ class CrossFit:
             points = whitening.describe(rows, mean, weight)
             most = max(1, len(points) // MIN_PATCHES_PER_CENTER)
             centers = kmeans.kmeans(points, min(n_centers, most), rng).centers
-            return Level(task[0], mean, weight, centers, distance_mean=1.0, middles=kmeans.middles(centers))
+            return Level(task[0], mean, weight, centers, distance_mean=1.0, cells=cells.fit(centers, points))
 
         folds = [None, *range(int(self.fold_of.max()) + 1)]
         self._each("fitting levels", [(key, fold) for key in samples for fold in folds], fit, fitted, n_all)
