@@ -38,9 +38,9 @@ def rng():
 
 @pytest.fixture(scope="session")
 def cloth(tmp_path_factory):
-    """The demo's images: good/, line/, masks/, defects.csv."""
+    """The demo: good/, line/, masks/, defects.csv, test/, ground_truth/, new-good/, defects/, defect-masks/."""
     folder = tmp_path_factory.mktemp("demo") / "cloth"
-    make_demo(folder, seed=1, n_good=16, n_line_good=6, n_per_defect=2)
+    make_demo(folder, seed=1, n_good=16, n_line_good=6, n_per_defect=2, n_new_good=8, n_known=1)
     return folder
 
 

@@ -13,7 +13,7 @@ from cfa_lite.demo import DemoSummary, make_demo
 from cfa_lite.demo.cloth import DEFECTS, SIZE_PX, weave, weave_with_defect
 from cfa_lite.errors import OutputError
 
-COUNTS = {"n_good": 3, "n_line_good": 2, "n_per_defect": 1}
+COUNTS = {"n_good": 3, "n_line_good": 2, "n_per_defect": 1, "n_new_good": 1, "n_known": 1}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -31,11 +31,31 @@ def demo(tmp_path_factory):
 def test_summary_progress_and_files(demo):
     folder, summary, calls = demo
     assert summary == DemoSummary(folder, n_good=3, n_line=7, n_defective=5)
-    assert calls == [("good", i, 3) for i in (1, 2, 3)] + [("line", i, 7) for i in range(1, 8)]
+    parts = (("good", 3), ("line", 7), ("new-good", 1), ("defects", 5))
+    assert calls == [(part, i, n) for part, n in parts for i in range(1, n + 1)]
     names = set(contents(folder))
     assert {n for n in names if n.startswith("good/")} == {f"good/{i:03d}.png" for i in range(3)}
     assert {n for n in names if n.startswith("line/")} == {f"line/{i:03d}.png" for i in range(7)}
-    assert len(names) == 3 + 7 + 5 + 1  # no temporary file is left
+    for defect in DEFECTS:
+        assert {n for n in names if f"/{defect}/" in n} == {
+            f"test/{defect}/000.png", f"ground_truth/{defect}/000_mask.png", f"defects/{defect}/000.png",
+            f"defect-masks/{defect}/000_mask.png",
+        }  # fmt: skip
+    assert {n for n in names if n.startswith(("test/good", "new-good"))} == {
+        "test/good/000.png", "test/good/001.png", "new-good/000.png",
+    }  # fmt: skip
+    assert len(names) == 3 + 7 + 5 + 1 + 3 + 4 * 5  # no temporary file is left
+
+
+def test_the_test_set_holds_the_line_sorted_by_defect(demo):
+    folder, files = demo[0], contents(demo[0])
+    with (folder / "defects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        kind, image = row["defect"] or "good", files[f"line/{row['file']}"]
+        assert image in [data for name, data in files.items() if name.startswith(f"test/{kind}/")]
+        if row["defect"]:
+            assert files[f"masks/{row['file']}"] == files[f"ground_truth/{kind}/000_mask.png"]
 
 
 def test_same_seed_same_bytes_other_seed_other_images_and_order(demo, tmp_path):
@@ -49,8 +69,8 @@ def test_same_seed_same_bytes_other_seed_other_images_and_order(demo, tmp_path):
 
 
 def test_every_image_differs_and_has_the_documented_form(demo):
-    images = sorted((demo[0] / "good").iterdir()) + sorted((demo[0] / "line").iterdir())
-    assert len({p.read_bytes() for p in images}) == 10
+    images = [p for part in ("good", "line", "new-good", "defects") for p in sorted((demo[0] / part).rglob("*.png"))]
+    assert len({p.read_bytes() for p in images}) == len(images) == 16
     for path in images:
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("PNG", "RGB", SIZE_PX[::-1])

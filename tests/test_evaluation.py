@@ -226,6 +226,85 @@ def test_incomplete_data_sets_are_refused(data_set):
         find_test_set(data_set / "only")
 
 
+def test_masks_and_training_images_are_no_defects(data_set):
+    """The data set and its folders side by side: only scratch and hole are defects."""
+    test, whole = data_set / "test", data_set.with_name("whole")
+    test.rename(whole)
+    (data_set / "ground_truth").rename(whole / "ground_truth")
+    draw(whole / "train" / "good" / "1.png")
+    found = find_test_set(whole)
+    assert below(whole, found) == [(path[5:], label, mask) for path, label, mask in IN_DATA_SET]  # without test/
+    assert [(other.path.name, other.reason) for other in found.left_out] == [("train", "training folder")]
+    (whole / "ground_truth").rename(whole / "masks")
+    assert {image.label for image in find_test_set(whole)} == {"good", "hole", "scratch"}
+    for defect in ("scratch", "hole"):
+        (whole / defect).rename(data_set / defect)
+    with pytest.raises(ImageError, match="without defective images: the others are masks, train"):
+        find_test_set(whole)
+
+
+@pytest.fixture
+def line(tmp_path):
+    """A line of two good and two defective images; the masks are named in both ways."""
+    for name in (
+        "line/1.png",
+        "line/2.png",
+        "line/3.png",
+        "line/4.png",
+        "masks/2.png",
+        "masks/4_mask.png",
+        "good/1.png",
+    ):
+        draw(tmp_path / name)
+    (tmp_path / "defects.csv").write_text("file,defect\n1.png,\n2.png,knot\n3.png,\n", encoding="utf-8-sig")
+    return tmp_path
+
+
+IN_LINE = [
+    ("line/1.png", "good", None),
+    ("line/3.png", "good", None),
+    ("line/4.png", "defect", "masks/4_mask.png"),
+    ("line/2.png", "knot", "masks/2.png"),
+]
+
+
+def test_images_of_a_line_are_defective_if_they_have_a_mask(line):
+    assert below(line, find_test_set(line)) == IN_LINE
+    assert below(line, find_test_set(line / "line")) == IN_LINE
+    (line / "defects.csv").unlink()
+    assert {(image.path.name, image.label) for image in find_test_set(line)} == {
+        ("1.png", "good"), ("2.png", "defect"), ("3.png", "good"), ("4.png", "defect"),
+    }  # fmt: skip
+
+
+def test_a_line_that_contradicts_itself_is_refused(line):
+    (line / "defects.csv").write_text("file,defect\n1.png,knot\n")
+    with pytest.raises(ImageError, match=r"line/1.png has no mask: .*masks/1_mask.png does not exist"):
+        find_test_set(line)
+    (line / "defects.csv").write_text("name;kind\n1.png;\n")
+    with pytest.raises(ImageError, match=r"defects.csv cannot be read as a table of defects"):
+        find_test_set(line)
+    (line / "defects.csv").unlink()
+    draw(line / "masks" / "5.png")
+    with pytest.raises(ImageError, match=r"masks/5.png is the mask of no image in .*would count as good"):
+        find_test_set(line)
+    (line / "masks" / "5.png").unlink()
+    for name in ("1.png", "3.png"):
+        (line / "line" / name).unlink()
+    with pytest.raises(ImageError, match="has no good image"):
+        find_test_set(line)
+
+
+def test_the_demo_can_be_evaluated_as_a_whole(cloth):
+    kinds = {"good": 6} | dict.fromkeys(("missing_pick", "knot", "stain", "slub", "hole"), 2)
+    for root in (cloth, cloth / "test", cloth / "line"):
+        found = find_test_set(root)
+        labels = [image.label for image in found]
+        assert {label: labels.count(label) for label in labels} == kinds
+        assert not found.left_out
+        assert len(GroundTruthMasks(found)) == 10
+
+
 def test_find_in_folders(tmp_path):
     for name in ("fine/1.png", "bad/1.png", "bad/hole/deep/2.png", "masks/1.png", "masks/hole/deep/2_mask.tif"):
         draw(tmp_path / name)

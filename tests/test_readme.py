@@ -1,12 +1,18 @@
 """The commands of README.md work. .ci/run also runs the installation."""
 
+import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from cfa_lite.commands.main import main
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +54,55 @@ def test_every_command_shown_exists(readme):
     assert shown >= {"fit", "score", "info", "demo"}
     for command in shown:
         assert re.search(rf"^  {command} ", told, re.MULTILINE), command
+
+
+# Commands of the pages that need what the demo does not draw, by what they hold.
+NOT_OF_THE_DEMO = {
+    "cloth": "they make the demo; the main job does the same",
+    "products/": "several products",
+    "--dask": "a cluster",
+    "--mask ": "an inspection mask of the user's product",
+    "--backbone": "a network of the user",
+    "--value-range": "images of more than 8 bit",
+    "escapes/": "what the user collects on the line",
+    "roll": "images of rolls",
+}
+
+
+def commands_of(page):
+    """Return the commands of the code blocks of a page, without their comments."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("cfa-lite ")]
+
+
+def test_commands_of_the_pages_run_in_the_folder_of_the_demo(pytestconfig, cloth, part, tmp_path, monkeypatch):
+    """Each command starts with the same model, as if the others had not been run."""
+    root = pytestconfig.rootpath
+    pages = [root / "README.md", root / "docs" / "getting-started.md", *sorted((root / "docs" / "guide").glob("*.md"))]
+    shown = [command for page in pages for command in commands_of(page)]
+    commands = [c for c in dict.fromkeys(shown) if not any(word in c for word in NOT_OF_THE_DEMO)]
+    assert {command.split()[1] for command in commands} >= {"fit", "score", "evaluate", "calibrate", "teach", "info"}
+    for word in NOT_OF_THE_DEMO:
+        assert any(word in command for command in shown), f"no page shows {word!r} any more"
+    shutil.copytree(cloth, tmp_path / "cloth")
+    monkeypatch.chdir(tmp_path / "cloth")
+    for command in commands:
+        shutil.copyfile(part, "part.cfa")
+        done = CliRunner().invoke(main, shlex.split(command)[1:])
+        allowed = {0, 3} if "--fail-on-anomaly" in command else {0}
+        assert done.exit_code in allowed, f"{command}: {done.output}"
+
+
+def test_the_demo_is_evaluated_with_its_own_truth(part, cloth, tmp_path):
+    """Neither its masks nor the good images of the line count as defective."""
+    figures = {}
+    for folder in (cloth, cloth / "test", cloth / "line"):
+        output = tmp_path / f"{folder.name}.json"
+        done = CliRunner().invoke(main, ["evaluate", os.fspath(part), os.fspath(folder), "--output", os.fspath(output)])
+        assert done.exit_code == 0, done.output
+        figures[folder] = json.loads(output.read_text("utf-8"))
+    assert figures[cloth] == figures[cloth / "test"] == figures[cloth / "line"]
+    assert (figures[cloth]["n_good"], figures[cloth]["n_defective"]) == (6, 10)
+    assert figures[cloth]["image_auroc"] > 0.9
+    assert figures[cloth]["pixel_auroc"] > 0.9

@@ -19,13 +19,16 @@ def demo(folder: Path, seed: int) -> None:
     """Draw images of woven cloth to try cfa-lite on.
 
     FOLDER/good has good images to fit on. FOLDER/line has images to inspect, some of them with a defect, and
-    FOLDER/masks shows where the defects are.
+    FOLDER/masks shows where the defects are. FOLDER/test has the same images sorted by defect, with their masks in
+    FOLDER/ground_truth, for `cfa-lite evaluate`. FOLDER/new-good is for `cfa-lite calibrate`, and FOLDER/defects, with
+    masks in FOLDER/defect-masks, for `cfa-lite teach`.
 
     \b
     Example:
       cfa-lite demo cloth
       cfa-lite fit cloth/good -o cloth.cfa
       cfa-lite score cloth.cfa cloth/line
+      cfa-lite evaluate cloth.cfa cloth/test
     """
     from ..demo.folder import make_demo
 

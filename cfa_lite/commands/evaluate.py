@@ -40,7 +40,9 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     """Measure how well the model PART finds known defects.
 
     TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
-    a folder ground_truth beside it. Instead of TEST, any two folders can be given with --good and --defects.
+    a folder ground_truth beside it. TEST may also be the folder of `cfa-lite demo`, or have its layout: the images in a
+    folder line, and a mask of the same name in a folder masks for each defective one. Instead of TEST, any two folders
+    can be given with --good and --defects.
 
     An image with a message is named on stderr, and so is what is left out of a folder. An image that cannot be
     inspected counts in no metric.
