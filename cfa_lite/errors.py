@@ -1,4 +1,6 @@
-"""Errors of this package. Wrong arguments raise ValueError and TypeError."""
+"""Errors of this package, and text in messages. Wrong arguments raise ValueError and TypeError."""
+
+import unicodedata
 
 
 class CfaLiteError(Exception):
@@ -27,3 +29,13 @@ class WorkerError(CfaLiteError):
 
 class NotFittedError(CfaLiteError, ValueError, AttributeError):
     """A model was asked to inspect or save before ``fit``."""
+
+
+def one_line(text: str) -> str:
+    """Replace control characters and line ends by escapes, such as a backslash and n, so that text stays one line."""
+    if text.isprintable():
+        return text
+    escaped = (f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    is_control = (unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text)
+    return "".join(named.get(c, e) if control else c for c, e, control in zip(text, escaped, is_control))

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 FIELDS = (
-    "path", "status", "verdict", "score", "percentile", "raw_score", "threshold", "n_regions", "largest_region_px",
-    "seconds", "message",
+    "path", "status", "verdict", "score", "limit", "percentile", "raw_score", "raw_limit", "n_regions",
+    "largest_region_px", "seconds", "message",
 )  # fmt: skip
 VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
 
@@ -63,11 +63,11 @@ class Inspection:
         "invalid" if the image cannot show the product, "error" if it could not be scored. `message` gives the reason.
     verdict : {"OK", "UNSURE", "NG", "INVALID", "ERROR"}
     score : float
-        raw_score / threshold. Above 1.0 the image is NG, above `unsure_from` it is UNSURE. NaN if it was not scored.
+        raw_score / raw_limit. Above 1.0 the image is NG, above `unsure_from` it is UNSURE. NaN if it was not scored.
     raw_score : float
         Maximum of the score map, in units of the mean distance of normal patches. NaN if the image was not scored.
-    threshold : float
-        The limit of `raw_score`.
+    raw_limit : float
+        The limit of `raw_score`. That of `score` is `limit`, 1.0.
     seconds : float
         Time for reading and scoring.
     message : str
@@ -91,7 +91,7 @@ class Inspection:
     verdict: str
     score: float
     raw_score: float
-    threshold: float
+    raw_limit: float
     seconds: float
     message: str = ""
     percentile: float = float("nan")
@@ -100,6 +100,11 @@ class Inspection:
     map: np.ndarray | None = None
     image_size_px: tuple[int, int] = (0, 0)
     value_range: tuple[float, float] | None = None
+
+    @property
+    def limit(self) -> float:
+        """The limit of `score` and of the map, 1.0 for every model."""
+        return 1.0
 
     def full_map(self) -> np.ndarray:
         """Resize the map to the size of the image (bilinear).
@@ -172,6 +177,6 @@ class Inspection:
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))
 
 
-def not_scored(path: str, status: str, message: str, threshold: float, seconds: float) -> Inspection:
+def not_scored(path: str, status: str, message: str, raw_limit: float, seconds: float) -> Inspection:
     """Return the result of an image without a score; `status` is "invalid" or "error"."""
-    return Inspection(path, status, status.upper(), float("nan"), float("nan"), threshold, seconds, message)
+    return Inspection(path, status, status.upper(), float("nan"), float("nan"), raw_limit, seconds, message)

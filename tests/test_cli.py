@@ -28,7 +28,7 @@ def run(*arguments):
 
 
 def rows_of(path):
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
 
 
 def test_fit_score_info(cloth, tmp_path):
@@ -42,7 +42,7 @@ def test_fit_score_info(cloth, tmp_path):
     assert len(scored.stdout.splitlines()) == 16
     rows = rows_of(tmp_path / "r.csv")
     results = list(load(tmp_path / "new" / "part.cfa").inspect_many(cloth / "line"))
-    assert [float(row["score"]) for row in rows] == [r.score for r in results]
+    assert [float(row["score"]) for row in rows] == [round(r.score, 4) for r in results]
     assert [row["path"] for row in rows] == [r.path for r in results]
     assert sorted(os.listdir(tmp_path / "maps")) == [f"{i:03d}.tiff" for i in range(16)]
     assert sorted(os.listdir(tmp_path / "seen")) == [f"{i:03d}.png" for i in range(16)]

@@ -81,7 +81,7 @@ def alone(part, line, tmp_path_factory):
 
 
 def without_times(rows):
-    rows = list(csv.DictReader(rows.decode().splitlines()))
+    rows = list(csv.DictReader(rows.decode("utf-8-sig").splitlines()))
     assert all(float(row.pop("seconds")) > 0 for row in rows)
     return rows
 

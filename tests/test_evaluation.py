@@ -419,7 +419,7 @@ def answers(*rows):
             results.append(not_scored(f"{kind}/{i}.png", "error", "broken", 2.0, 0.01))
         else:
             results.append(Inspection(path=f"{kind}/{i}.png", status="ok", verdict=verdict, score=score,
-                                       raw_score=2 * score, threshold=2.0, seconds=0.01))  # fmt: skip
+                                       raw_score=2 * score, raw_limit=2.0, seconds=0.01))  # fmt: skip
     return images, results
 
 

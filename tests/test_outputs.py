@@ -16,7 +16,7 @@ from cfa_lite.results import FIELDS, Inspection, Region
 
 def result(**change):
     values = {
-        "path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": 1.5, "raw_score": 3.0, "threshold": 2.0,
+        "path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": 1.5, "raw_score": 3.0, "raw_limit": 2.0,
         "seconds": 0.01, "percentile": 99.0, "image_size_px": (128, 200),
         "regions": (Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
         "map": np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96),
@@ -27,11 +27,11 @@ def result(**change):
 def test_csv_has_the_documented_columns_and_quotes_commas():
     text = tables.header("csv") + tables.row(result(), "csv")
     assert text.startswith(
-        "path,status,verdict,score,percentile,raw_score,threshold,n_regions,largest_region_px,seconds,message\n"
+        "path,status,verdict,score,limit,percentile,raw_score,raw_limit,n_regions,largest_region_px,seconds,message\n"
     )
     assert list(csv.DictReader(io.StringIO(text))) == [
-        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "percentile": "99.0",
-         "raw_score": "3.0", "threshold": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01",
+        {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "limit": "1.0", "percentile": "99.0",
+         "raw_score": "3.0", "raw_limit": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01",
          "message": ""}
     ]  # fmt: skip
 
@@ -41,9 +41,77 @@ def test_missing_numbers_are_empty_or_null():
     failed = result(
         status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
     )
-    assert tables.row(failed, "csv").split(",")[-9:] == ["ERROR", "", "", "", "2.0", "0", "0.0", "0.01", "why\n"]
+    assert tables.row(failed, "csv").split(",")[-10:] == [
+        "ERROR",
+        "",
+        "1.0",
+        "",
+        "",
+        "2.0",
+        "0",
+        "0.0",
+        "0.01",
+        "why\n",
+    ]
     assert json.loads(tables.row(failed, "jsonl"))["score"] is None
     assert tuple(json.loads(tables.row(failed, "jsonl"))) == (*FIELDS, "regions")
+
+
+def test_numbers_have_few_digits_but_are_never_rounded_across_a_limit():
+    near = result(score=1.0000001, raw_score=2.0000003, percentile=100 / 3, seconds=0.0123456)
+    below = result(verdict="OK", score=0.99999, raw_score=1.9999999, raw_limit=1.9999999 + 1e-9, regions=())
+    for fmt, sep in (("csv", ","), ("csv-semicolon", ";"), ("jsonl", "")):
+        shown = []
+        for one in (near, below):
+            text = tables.row(one, fmt)
+            values = json.loads(text) if not sep else dict(zip(FIELDS, next(csv.reader([text], delimiter=sep))))
+            shown.append({name: float(str(values[name]).replace(",", ".")) for name in FIELDS[3:8]})
+            assert max(map(len, map(str, list(values.values())[3:11]))) <= 8
+        assert shown[0] == {"score": 1.0001, "limit": 1.0, "percentile": 33.33, "raw_score": 2.00001, "raw_limit": 2.0}
+        assert shown[1] == {"score": 1.0, "limit": 1.0, "percentile": 99.0, "raw_score": 2.0, "raw_limit": 2.0}
+
+
+def test_verdicts_can_be_told_from_the_rounded_numbers(rng):
+    limits = 10.0 ** rng.integers(-4, 5, 300) * rng.uniform(1, 10, 300)
+    for raw_limit, change in zip(limits.tolist(), rng.normal(0, 3e-6, 300).tolist()):
+        one = result(score=1 + change, raw_score=raw_limit * (1 + change), raw_limit=raw_limit)
+        values = json.loads(tables.row(one, "jsonl"))
+        assert (values["score"] > values["limit"]) == (change > 0)
+        assert (values["raw_score"] > values["raw_limit"]) == (one.raw_score > raw_limit)
+        assert values["raw_score"] == pytest.approx(one.raw_score, rel=2e-5)
+
+
+def test_excel_reads_both_kinds_of_file(tmp_path):
+    """A byte order mark makes Excel read UTF-8. Where the decimal mark is a comma, it wants semicolons."""
+    for fmt in ("csv", "csv-semicolon", "jsonl"):
+        for append in (False, True):
+            writer = tables.TableWriter(tmp_path / fmt, fmt, append)
+            writer.write(result(path="T\u00fcr, links.png", score=1.25))
+            writer.close()
+    assert (tmp_path / "csv").read_bytes().startswith(b"\xef\xbb\xbfpath,status,")
+    assert (tmp_path / "csv").read_text("utf-8-sig").splitlines()[1:] == [
+        '"T\u00fcr, links.png",ok,NG,1.25,1.0,99.0,3.0,2.0,1,40.0,0.01,'
+    ] * 2
+    assert (tmp_path / "csv-semicolon").read_text("utf-8-sig").splitlines()[1:] == [
+        "T\u00fcr, links.png;ok;NG;1,25;1,0;99,0;3,0;2,0;1;40,0;0,01;"
+    ] * 2
+    for fmt in ("csv", "csv-semicolon"):
+        assert (tmp_path / fmt).read_bytes().count(b"\xef\xbb\xbf") == 1
+    assert (tmp_path / "jsonl").read_bytes().startswith(b'{"path": ')
+
+
+@pytest.mark.parametrize("fmt", ["csv", "csv-semicolon", "jsonl"])
+def test_a_file_name_cannot_break_a_row(fmt):
+    name = "a\nb\r\tc\x1b[31m\x85\u2028\u2029.png"
+    text = tables.row(result(path=name, message=f"{name} is odd"), fmt)
+    assert len(text.splitlines()) == 1 and text.endswith("\n")
+    assert not any(c in text[:-1] for c in name if not c.isprintable())
+    if fmt == "jsonl":
+        assert json.loads(text)["path"] == name
+    else:
+        values = next(csv.reader([text], delimiter=tables.delimiter(fmt)))
+        assert values[0] == "a\\nb\\r\\tc\\x1b[31m\\x85\\u2028\\u2029.png"
+    assert tables.row(result(path="caf\u00e9\u00a0\u2066.png"), fmt).count("caf\u00e9\u00a0\u2066.png") == 1
 
 
 @pytest.mark.parametrize("name, expected", [("a.csv", "csv"), ("a.JSONL", "jsonl")])

@@ -48,7 +48,7 @@ def rows_of_one_run(part, images, folder):
 
 
 def rows_of(path):
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
     else:
@@ -137,7 +137,7 @@ def test_deleted_images_are_error_rows_and_are_inspected_again_on_resume(part, l
     assert [row["status"] for row in rows_of(output).values()] == ["ok"] * 4
 
 
-@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+@pytest.mark.parametrize("fmt", ["csv", "csv-semicolon", "jsonl"])
 def test_incomplete_last_row_is_removed_wherever_it_ends(part, line, tmp_path, fmt):
     model = load(part)
     path = tmp_path / f"rows.{fmt}"
@@ -146,7 +146,7 @@ def test_incomplete_last_row_is_removed_wherever_it_ends(part, line, tmp_path, f
         rows.write(result)
     rows.close()
     data = path.read_bytes()
-    ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")][fmt == "csv" :]
+    ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")][fmt != "jsonl" :]
     for cut in range(len(data) + 1):
         path.write_bytes(data[:cut])
         n_whole = sum(end <= cut for end in ends)
@@ -217,6 +217,50 @@ def test_resume_recognizes_any_file_name_and_any_incomplete_row(tmp_path, fmt):
             path.write_bytes(start + b"".join(lines[:n]) + cut_line[:cut])
             assert list(keep_finished_rows(path, fmt, 2.0)) == [path_key(name) for name in names[:n]]
             assert path.read_bytes() == (start + b"".join(lines[:n]) if n else b"")
+
+
+def test_images_whose_rows_look_alike_are_inspected_again(part, line, tmp_path):
+    """A row does not tell a line end in a file name from a backslash and an n."""
+    folder, output = tmp_path / "line", tmp_path / "rows.csv"
+    folder.mkdir()
+    for name in ("a\nb.png", "other.png"):
+        shutil.copy(line[0], folder / name)
+    assert run("score", part, folder, "--output", output).exit_code == 0
+    assert "2 images (2 from an earlier run)" in run("score", part, folder, "--output", output, "--resume").stderr
+    shutil.copy(line[1], folder / "a\\nb.png")
+    done = run("score", part, folder, "--output", output, "--resume")
+    assert done.exit_code == 0 and "3 images (1 from an earlier run)" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_two_runs_do_not_write_one_file(part, many, line, whole, tmp_path):
+    output = tmp_path / "rows.csv"
+    first = start(part, many, output)
+    wait_for(output, 5)
+    for more in ([], ["--resume"]):
+        second = run("score", part, line[0], "--output", output, *more)
+        assert second.exit_code == 1
+        assert f"rows.csv is being written by another run (process {first.pid} on " in second.stderr
+    assert run("score", part, line[0], "--output", tmp_path / "other.csv").exit_code == 0
+    assert first.communicate(timeout=60) and first.returncode == 0
+    assert rows_of(output) == whole
+    assert sorted(os.listdir(tmp_path)) == ["other.csv", "rows.csv"]
+
+
+def test_a_killed_run_locks_nothing(part, many, line, tmp_path):
+    output = tmp_path / "rows.csv"
+    first = start(part, many, output)
+    wait_for(output, 5)
+    first.kill()
+    first.communicate(timeout=60)
+    assert run("score", part, line[0], "--output", output).exit_code == 0
+    assert os.listdir(tmp_path) == ["rows.csv"]
+
+
+def test_files_that_cannot_be_locked_are_written(part, line):
+    done = run("score", part, line[0], "--output", os.devnull, "--format", "csv")
+    assert done.exit_code == 0, done.stderr
+    assert not Path(os.devnull).with_name(".null.lock").exists()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

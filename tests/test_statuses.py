@@ -117,7 +117,7 @@ def score_lines(place):
 def score_csv(place):
     done = run("score", place.model, place.image, "--output", place.out / "r.csv")
     place.check_line(done.stdout, place.image)
-    check_row(place, next(csv.DictReader((place.out / "r.csv").open(encoding="utf-8"))), "")
+    check_row(place, next(csv.DictReader((place.out / "r.csv").open(encoding="utf-8-sig"))), "")
 
 
 def score_jsonl(place):

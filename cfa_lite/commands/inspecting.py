@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import OutputError
+from ..errors import OutputError, one_line
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -104,7 +104,7 @@ def line(result: Inspection) -> str:
     message = result.message
     if message.startswith(result.path):
         message = message[len(result.path) :].lstrip(" :")
-    return f"{result.verdict:7s} {number}  {result.path}" + (f"  {message}" if message else "")
+    return one_line(f"{result.verdict:7s} {number}  {result.path}" + (f"  {message}" if message else ""))
 
 
 class Rows(Sink):

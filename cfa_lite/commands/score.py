@@ -34,7 +34,11 @@ SHIFTED = (
 @click.argument("paths", metavar="IMAGES...", nargs=-1, required=True, type=PATH)
 @click.option("--output", type=PATH, metavar="FILE", help="Write the results to this file as well: .csv or .jsonl.")
 @click.option(
-    "--format", "fmt", type=click.Choice(["csv", "jsonl"]), help="Format of FILE, or of stdout without --output."
+    "--format",
+    "fmt",
+    type=click.Choice(["csv", "csv-semicolon", "jsonl"]),
+    help="Format of FILE, or of stdout without --output. csv-semicolon opens in Excel where the decimal mark is a"
+    " comma.",
 )
 @click.option(
     "--maps", type=PATH, metavar="DIR", help="Write anomaly maps: 32-bit TIFF of the image's size. 1.0 is the limit."
@@ -80,6 +84,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     from ..estimator import load
     from ..features import image_files
     from ..report import outputs, tables
+    from ..report.only_writer import only_writer
     from ..report.resume import keep_finished_rows
 
     if resume and not output:
@@ -98,6 +103,8 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     if report:
         outputs.make_folder(report.parent)
     table_format = (fmt or tables.format_of(output)) if output else ""
+    if output:
+        click.get_current_context().with_resource(only_writer(output))
     earlier = keep_finished_rows(output, table_format, model.threshold_) if output and resume else {}
     todo, before = _unfinished(tasks, earlier)
     pool = options.executor(workers, scheduler, threads)  # before the rows of an earlier run are overwritten
@@ -145,10 +152,15 @@ def _exit_code(verdicts: Counter[str], fail_on_anomaly: bool, is_searched: bool)
 
 
 def _unfinished(tasks: Sequence[Task], earlier: Mapping[bytes, str]) -> tuple[list[Task], Counter[str]]:
-    """Return the tasks that have no row from an earlier run, and the verdicts of the others."""
+    """Return the tasks that have no row from an earlier run, and the verdicts of the others.
+
+    Of several tasks with the same key, a row does not tell which one it belongs to. They are all inspected.
+    """
     from ..report.resume import path_key
 
-    verdicts = [earlier.get(path_key(str(task.path))) for task in tasks]
+    keys = [path_key(str(task.path)) for task in tasks]
+    n_of = Counter(keys)
+    verdicts = [earlier.get(key) if n_of[key] == 1 else None for key in keys]
     todo = [task for task, verdict in zip(tasks, verdicts) if verdict is None]
     return todo, Counter(verdict for verdict in verdicts if verdict is not None)
 

@@ -142,8 +142,8 @@ def _line(seed: int, n_good: int, n_per_defect: int) -> list[_Plan]:
     images += [((seed, k, i), defect) for k, defect in enumerate(DEFECTS, 2) for i in range(n_per_defect)]
     order = default_rng([seed, 99]).permutation(len(images))
     return [
-        _Plan(*images[k], f"line/{_name(place)}", f"masks/{_name(place)}" if images[k][1] else "")
-        for place, k in enumerate(order)
+        _Plan(seed_, defect, f"line/{_name(place)}", f"masks/{_name(place)}" if defect else "")
+        for place, (seed_, defect) in enumerate(images[k] for k in order)
     ]
 
 

@@ -109,7 +109,7 @@ def judge(
         verdict=limits.verdict(score, unsure_from),
         score=score,
         raw_score=raw_score,
-        threshold=threshold,
+        raw_limit=threshold,
         seconds=seconds,
         percentile=limits.percentile(raw_score, product.good_scores),
         unsure_from=unsure_from,

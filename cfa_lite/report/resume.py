@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from .. import atomic
-from ..errors import OutputError
+from ..errors import OutputError, one_line
 from ..results import FIELDS
 from .outputs import writing
-from .tables import ENCODING_ERRORS, header
+from .tables import BOM, ENCODING_ERRORS, delimiter, header, rounded_raw
 
 
 def path_key(path: str) -> bytes:
-    """Return a key that is equal for two rows of the same image, even if the runs had different locales."""
-    return path.encode("utf-8", ENCODING_ERRORS)
+    """Return a key that is equal for two rows of the same image, even if the runs had different locales.
+
+    Control characters are escaped in it, as they are in a row.
+    """
+    return one_line(path).encode("utf-8", ENCODING_ERRORS)
 
 
-def keep_finished_rows(path: Path, fmt: str, threshold: float) -> dict[bytes, str]:
+def keep_finished_rows(path: Path, fmt: str, raw_limit: float) -> dict[bytes, str]:
     """Remove unfinished rows from a table, so that a run can append to it, and return what remains.
 
     Every complete row of an image that could be inspected stays as it is, byte for byte. Rows of errors are removed,
@@ -31,8 +34,8 @@ def keep_finished_rows(path: Path, fmt: str, threshold: float) -> dict[bytes, st
     Parameters
     ----------
     path : Path
-    fmt : {"csv", "jsonl"}
-    threshold : float
+    fmt : {"csv", "csv-semicolon", "jsonl"}
+    raw_limit : float
         The limit of the raw score in the new run.
 
     Returns
@@ -54,9 +57,10 @@ def keep_finished_rows(path: Path, fmt: str, threshold: float) -> dict[bytes, st
         for values, line in _parse(data, fmt):
             if values and values["status"] == "error":
                 continue
-            if values and float(values["threshold"]) != threshold:
+            if values and _number(values["raw_limit"], fmt) != rounded_raw(raw_limit):
                 raise OutputError(
-                    f"{path} was written with another model or limit ({values['threshold']}, now {threshold}). Old and"
+                    f"{path} was written with another model or limit ({values['raw_limit']}, now"
+                    f" {rounded_raw(raw_limit)}). Old and"
                     " new scores would not be comparable. Choose another --output, or run without --resume."
                 )
             if values:
@@ -74,6 +78,10 @@ def keep_finished_rows(path: Path, fmt: str, threshold: float) -> dict[bytes, st
     return finished
 
 
+def _number(value: Any, fmt: str) -> float:
+    return float(value.replace(",", ".") if fmt == "csv-semicolon" else value)
+
+
 def _replace(path: Path, data: bytes, kept: bytes) -> None:
     if data.startswith(kept):  # needs no free space on the disk
         os.truncate(path, len(kept))
@@ -86,12 +94,12 @@ def _replace(path: Path, data: bytes, kept: bytes) -> None:
 def _parse(data: bytes, fmt: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the values and the text of each complete row; the values of a header are empty."""
     *complete, rest = data.split(b"\n")
-    first = b'{"path": ' if fmt == "jsonl" else header(fmt).encode()
-    if not complete and not rest.startswith(first) and not first.startswith(rest):
+    starts = [b'{"path": '] if fmt == "jsonl" else [header(fmt).encode(), (BOM + header(fmt)).encode()]
+    if not complete and not any(rest.startswith(first) or first.startswith(rest) for first in starts):
         raise ValueError("its only line is not the start of a row")
     lines = [f"{line.decode('utf-8', ENCODING_ERRORS)}\n" for line in complete]
-    if fmt == "csv":
-        yield from _parse_csv(lines)
+    if fmt != "jsonl":
+        yield from _parse_csv(lines, delimiter(fmt))
         return
     for line in lines:
         values = json.loads(line)
@@ -100,8 +108,11 @@ def _parse(data: bytes, fmt: str) -> Iterator[tuple[dict[str, Any], str]]:
         yield values, line
 
 
-def _parse_csv(lines: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
-    reader = csv.reader(lines, strict=True)
+def _parse_csv(lines: list[str], separator: str) -> Iterator[tuple[dict[str, Any], str]]:
+    has_bom = bool(lines) and lines[0].startswith(BOM)
+    reader = csv.reader(
+        [lines[0].removeprefix(BOM), *lines[1:]] if has_bom else lines, strict=True, delimiter=separator
+    )
     start = 0
     try:
         for record in reader:
@@ -112,8 +123,8 @@ def _parse_csv(lines: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
                 raise ValueError(f"a row has {len(record)} columns instead of {len(FIELDS)}")
             yield {} if is_first else dict(zip(FIELDS, record)), text
     except csv.Error:
-        # A file name may contain line ends, so an incomplete row may be several lines. If one of them looks like a
+        # A quoted field may contain line ends, so an incomplete row may be several lines. If one of them looks like a
         # complete row, the file is damaged in another way.
         at_end = reader.line_num == len(lines) and lines[start].count('"') % 2
-        if not start or not at_end or any(line.count(",") >= len(FIELDS) - 1 for line in lines[start + 1 :]):
+        if not start or not at_end or any(line.count(separator) >= len(FIELDS) - 1 for line in lines[start + 1 :]):
             raise

@@ -9,15 +9,17 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import OutputError
-from ..results import FIELDS, Inspection
+from ..errors import OutputError, one_line
+from ..results import FIELDS, Inspection, Region
 from .outputs import writing
 
-FORMATS = ("csv", "jsonl")
+FORMATS = ("csv", "csv-semicolon", "jsonl")
+BOM = "\ufeff"  # Excel takes a CSV file without it for one in the code page of the system
 ENCODING_ERRORS = "surrogateescape"  # a file name that is not valid UTF-8 is written as the bytes it consists of
 
 
@@ -31,7 +33,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        "csv" or "jsonl".
+        "csv" or "jsonl". No extension stands for "csv-semicolon".
 
     Raises
     ------
@@ -39,14 +41,24 @@ def format_of(path: str | os.PathLike[str]) -> str:
         If the extension is neither .csv nor .jsonl.
     """
     extension = Path(path).suffix.lower().lstrip(".")
-    if extension not in FORMATS:
+    if extension not in ("csv", "jsonl"):
         raise OutputError(f"{path}: the format is not clear from the file name. Use .csv or .jsonl, or give --format.")
     return extension
 
 
 def header(fmt: str) -> str:
     """Return the first line of a table in format `fmt`; it is empty for JSON lines."""
-    return _csv_line(FIELDS) if fmt == "csv" else ""
+    return "" if fmt == "jsonl" else _csv_line(FIELDS, fmt)
+
+
+def delimiter(fmt: str) -> str:
+    """Return what separates the fields of a CSV format."""
+    return ";" if fmt == "csv-semicolon" else ","
+
+
+def rounded_raw(value: float) -> float:
+    """Return a raw score or its limit with the digits that a table has."""
+    return float(f"{value:.{_RAW_DIGITS}g}")
 
 
 def row(result: Inspection, fmt: str) -> str:
@@ -55,25 +67,61 @@ def row(result: Inspection, fmt: str) -> str:
     Parameters
     ----------
     result : Inspection
-    fmt : {"csv", "jsonl"}
+    fmt : {"csv", "csv-semicolon", "jsonl"}
 
     Returns
     -------
     str
         A line with its line end. A NaN is left empty in CSV and is null in JSON. JSON lines have an additional field,
-        `regions`.
+        `regions`. Numbers are rounded alike in all formats, but never across a limit. Control characters in a path or
+        message are escaped, so that a row is one line.
     """
-    values = result.to_dict() | {"seconds": round(result.seconds, 6)}
-    values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-    if fmt == "csv":
-        return _csv_line(values.values())
-    values["regions"] = [asdict(region) for region in result.regions]
-    return json.dumps(values, ensure_ascii=False) + "\n"
+    values = _rounded(result)
+    if fmt != "jsonl":
+        return _csv_line((one_line(v) if isinstance(v, str) else v for v in values.values()), fmt)
+    values["regions"] = [_rounded_region(region) for region in result.regions]
+    text = json.dumps(values, ensure_ascii=False)
+    return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
-def _csv_line(values: Iterable[object]) -> str:
+_LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")  # control characters that JSON allows, but some readers do not
+_DECIMALS = {"score": 4, "percentile": 2, "largest_region_px": 1, "seconds": 4}
+_RAW_DIGITS = 6  # significant digits, because raw scores have no common scale
+
+
+def _rounded(result: Inspection) -> dict[str, object]:
+    values = result.to_dict()
+    values |= {name: round(values[name], decimals) for name, decimals in _DECIMALS.items()}
+    values["score"] = _beside(values["score"], result.score > 1, 1.0, 1e-4)
+    raw_limit = values["raw_limit"] = rounded_raw(result.raw_limit)
+    step = 10.0 ** (math.floor(math.log10(raw_limit)) - _RAW_DIGITS + 1) if raw_limit > 0 else 0.0
+    is_above = result.raw_score > result.raw_limit
+    values["raw_score"] = _beside(rounded_raw(result.raw_score), is_above, raw_limit, step)
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
+def _beside(rounded: float, is_above: bool, limit: float, step: float) -> float:
+    """Return a rounded value, moved back if it was rounded across the limit. NaN stays NaN."""
+    if is_above:
+        return rounded if rounded > limit else rounded_raw(limit + step)
+    return limit if rounded > limit else rounded
+
+
+def _rounded_region(region: Region) -> dict[str, object]:
+    values = asdict(region)
+    for name in ("peak", "mean"):
+        values[name] = _beside(round(values[name], 4), values[name] > 1, 1.0, 1e-4)
+    for name in ("area_px", "area_mm2"):
+        values[name] = None if values[name] is None else rounded_raw(values[name])
+    values["contour_px"] = [[round(x, 2), round(y, 2)] for x, y in region.contour_px]
+    return values
+
+
+def _csv_line(values: Iterable[object], fmt: str) -> str:
+    if fmt == "csv-semicolon":
+        values = (str(v).replace(".", ",") if isinstance(v, float) else v for v in values)
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(values)  # so that a carriage return in a name is quoted, too
+    csv.writer(line, delimiter=delimiter(fmt), lineterminator="\r\n").writerow(values)
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -83,7 +131,8 @@ class TableWriter:
     Parameters
     ----------
     path : Path
-    fmt : {"csv", "jsonl"}
+    fmt : {"csv", "csv-semicolon", "jsonl"}
+        A CSV file starts with a byte order mark.
     append : bool
         Whether to keep the rows that the file already holds.
 
@@ -100,7 +149,7 @@ class TableWriter:
             mode = "a" if append else "w"
             self._file = path.open(mode, encoding="utf-8", errors=ENCODING_ERRORS, newline="", buffering=1)
             if self._file.tell() == 0:
-                self._file.write(header(fmt))
+                self._file.write(header(fmt) and BOM + header(fmt))
             self._has_links = self._n_links() > 0  # some file systems do not count links
 
     def write(self, result: Inspection) -> None:

@@ -59,7 +59,7 @@ class TaughtPlaces:
         shown, found = regions.find(np.where(self.used, np.float32(_SHOWN), faint), self.size_px)
         return Inspection(
             path=self.path, status="ok", verdict="NG" if score > 1 else "OK", score=score,
-            raw_score=self.image.raw_score, threshold=threshold, seconds=0.0,
+            raw_score=self.image.raw_score, raw_limit=threshold, seconds=0.0,
             message="Places that teach the defect, from its mask." if self.image.has_mask else
             "Places that teach the defect: the most anomalous ones.",
             regions=found, map=shown, image_size_px=self.size_px,
