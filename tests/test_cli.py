@@ -2,6 +2,7 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -375,7 +376,7 @@ def test_benchmark_draws_images_if_none_are_given(part, monkeypatch):
     assert done.exit_code == 0, done.output
     assert f"{timing.N_IMAGES} images of 384x288 px." in done.stdout
     assert "part.cfa, fitted again with --preset fast, is within 10 ms on 1 thread" in done.stdout
-    assert done.stderr == ""
+    assert not done.stderr or done.stderr.startswith("starting (")  # on a slow computer
     assert len(timed) == timing.N_IMAGES
     none = run("benchmark", part, "--budget-ms", 1, "--json")
     assert none.exit_code == 1
@@ -423,3 +424,45 @@ def test_a_pattern_that_joins_nothing_is_a_remark(cloth, tmp_path):
     fit = ("fit", cloth / "good", "-o", tmp_path / "p.cfa", "--recipe", "whitened", "--n-centers", 4, "--size", 96)
     assert "--group-by 'roll' joins no two images" in run(*fit, "--group-by", "roll").stderr
     assert "joins no two images" not in run(*fit, "--group-by", "png").stderr
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("score {line} {part}", "Give the model first, then the images, as in `cfa-lite score {part} {line}`."),
+        ("score {image} {part}", "{image} is an image, not a model file."),
+        ("calibrate {line} {part}", "as in `cfa-lite calibrate {part} {line}`. {part} and {line} are swapped."),
+        ("evaluate {line} {part}", "as in `cfa-lite evaluate {part} {line}`."),
+        ("evaluate {part} --good {part} --defects {line}", "{part} is a model, not an image."),
+        ("teach {line} --good {part}", "as in `cfa-lite teach {part} --good {line}`."),
+        ("benchmark {line} {part}", "as in `cfa-lite benchmark {part} {line}`."),
+        ("info {line}", "{line} is a folder, not a model file. Give the model first"),
+        ("score {part} {line} {part}", "`cfa-lite score` takes one model, and then images and folders."),
+        ("fit {part} -o {new}", "writes the model, as in `cfa-lite fit good/ -o {part}`."),
+        ("fit {part} -o {line}", "writes the model, as in `cfa-lite fit good/ -o {part}`."),
+        ("fit {line} {part} -o {new}", "{part} is a model, not an image. `cfa-lite fit` learns from images"),
+        ("fit {line} -o {new} --defects {part}", "{part} is a model, not an image."),
+    ],
+)
+def test_swapped_arguments_are_told(part, cloth, line, tmp_path, command, words):
+    names = {"part": part, "line": cloth / "line", "image": line[0], "new": tmp_path / "new.cfa"}
+    done = run(*(word.format(**names) for word in command.split()))
+    assert done.exit_code == 1
+    assert words.format(**names) in done.stderr
+    assert not os.listdir(tmp_path)
+
+
+def test_file_names_cannot_break_a_line(part, line, good, tmp_path):
+    for folder, images in (("good", good[:8]), ("line", line[:2])):
+        (tmp_path / folder).mkdir()
+        for i, image in enumerate(images):
+            shutil.copy(image, tmp_path / folder / f"{i}\nNG 9.9\x1b[2J.png")
+        (tmp_path / folder / "no\nimage.png").write_text("text")
+    new = tmp_path / "new.cfa"
+    fit = ("fit", tmp_path / "good", "-o", new, "--recipe", "whitened", "--n-centers", 4, "--size", 96)
+    for arguments in (fit, ("score", new, tmp_path / "line"), ("info", new), ("score", new, tmp_path / "gone\x1b[2J")):
+        done = run(*arguments)
+        assert "\\nNG 9.9\\x1b[2J.png" in done.output or "gone\\x1b[2J" in done.output
+        assert "\x1b" not in done.output
+        assert not any(text.startswith(("NG 9.9", "image.png")) for text in done.output.splitlines())
+    assert len(run("score", new, tmp_path / "line").stdout.splitlines()) == 3

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import threads
+from ..errors import one_line
 from ..features import images as images_
 from ..features import mask as mask_
 from ..features.backbone import Backbone
@@ -103,7 +104,7 @@ class Detector(Inspector):
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
             found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None), labelled)
         for skipped in found.skipped:
-            _log.warning("skipped: %s", skipped.message)
+            _log.warning("skipped: %s", one_line(skipped.message))
         self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)
         self.skipped_, self.left_out_ = found.skipped, given.left_out
         self.most_unusual_ = tuple(

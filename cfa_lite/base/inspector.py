@@ -124,7 +124,8 @@ class Inspector(OutlierDetectorContract):
             If `images` is one image instead of a list.
         """
         product, given = self._product(), as_list(images)
-        self.open_backbone()
+        with threads.serial_blas():
+            inspection.warm_up(product, self.open_backbone())
 
         def one(i: int) -> Inspection:
             name, start = images_.name_of(given[i], i), time.perf_counter()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ImageError
-from . import inspecting, options
+from . import inspecting, options, places, waiting
 from .inspecting import Kept, Messages, Task
 from .options import PATH
 
@@ -51,6 +51,7 @@ def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_j
     from ..evaluation import timing
     from ..features import image_files
 
+    places.check(part, paths)
     model = load(part, backbone=backbone, threads=threads)
     n_threads = sorted({1, threads_.resolve(threads)})
     with tempfile.TemporaryDirectory(prefix="cfa-lite-") as folder:
@@ -59,7 +60,9 @@ def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_j
         else:
             images = timing.draw(model, Path(folder))  # they do not show the product, so they may be INVALID
         size_px = model.inspect(images[0]).image_size_px[::-1]
+        waiting.current().doing("timing the model and every preset, half a minute or more")
         timings = timing.compared(model, images, n_threads)
+        waiting.current().doing("timing `cfa-lite score` of one image")
         cold_seconds = timing.cold_start(part, images[0], backbone)
     best = None if budget_ms is None else timing.within(timings, budget_ms)
     if as_json:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..parameters import SHARED
-from . import inspecting, options
+from . import inspecting, options, places, waiting
 from .info import show_lines
 from .inspecting import Counts, Messages, Progress, Task
 from .options import PATH
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -46,6 +47,7 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
     from ..features import image_files
     from ..report import outputs, text
 
+    places.check(part, [*good, *([defects] if defects else [])])
     model = load(part, backbone=backbone, threads=threads)
     before = model.threshold_
     found, found_defects = image_files.find_images(good), image_files.find_images([defects] if defects else [])
@@ -57,7 +59,7 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
         if good:
             if sensitivity is not None or threshold is not None:
                 raise click.UsageError("The GOOD images set the limits. Leave out --sensitivity and --threshold.")
-            model.calibrate(files, progress=options.progress(), **rates)
+            model.calibrate(files, progress=waiting.current().show, **rates)
         else:
             given = [options.flag_of(p) for p in _RATES if rates[p.name] is not None]
             if given:
@@ -72,7 +74,7 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
         show_lines({"defects": _found(model, defective)})
     if not dry_run:
         model.save(output or part)
-        click.echo(f"{output or part} written", err=True)
+        tell(f"{output or part} written")
 
 
 def _found(model: Detector, defective: list[Path]) -> str:
@@ -81,7 +83,7 @@ def _found(model: Detector, defective: list[Path]) -> str:
 
     tasks = [Task(path) for path in defective]
     counts = Counts()
-    sinks = (counts, Messages(), Progress(options.progress(), len(tasks)))
+    sinks = (counts, Messages(), Progress(waiting.current().show, len(tasks)))
     inspecting.run(tasks, model.inspect_many([task.path for task in tasks]), sinks)
     verdicts = counts.verdicts
     n = sum(verdicts[verdict] for verdict in ("NG", "UNSURE", "OK"))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from . import options
+from . import waiting
 from .options import PATH
+from .waiting import tell
 
 
 @click.command()
@@ -32,9 +33,8 @@ def demo(folder: Path, seed: int) -> None:
     """
     from ..demo.folder import make_demo
 
-    made = make_demo(folder, seed, progress=options.progress())
-    click.echo(
+    made = make_demo(folder, seed, progress=waiting.current().show)
+    tell(
         f"{folder}: {made.n_good} good images, and {made.n_line} images to inspect, of which {made.n_defective} have a"
-        " defect",
-        err=True,
+        " defect"
     )

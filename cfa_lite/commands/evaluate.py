@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import inspecting, options
+from . import inspecting, options, places, waiting
 from .info import show_lines
 from .inspecting import Kept, Messages, PageCards, Pixels, Progress, Sink, Task
 from .options import PATH
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..evaluation.ground_truth import LabeledImage
@@ -58,6 +59,7 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     from ..evaluation.pixel_metrics import PixelMetrics
     from ..report import outputs
 
+    places.check(part, [path for path in (test, good, defects, ground_truth) if path])
     model = load(part, backbone=backbone, threads=threads)
     labeled = _test_images(test, good, defects, ground_truth)
     left_out = inspecting.tell_left_out(labeled.left_out)
@@ -70,24 +72,26 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     page = inspecting.new_page(f"Evaluation of {part.name}", model) if report else None
     pixels = PixelMetrics() if len(masks) else None
     kept = Kept()
-    sinks: list[Sink] = [kept, Messages(), Progress(options.progress(), len(labeled))]
+    sinks: list[Sink] = [kept, Messages(), Progress(waiting.current().show, len(labeled))]
     if pixels:
         sinks.append(Pixels(pixels, masks))
     if page:
         sinks.append(PageCards(page))
     tasks = [Task(image.path, labeled=image) for image in labeled]
     inspecting.run(tasks, model.inspect_many([image.path for image in labeled]), sinks)
+    waiting.current().doing("computing the metrics")
     good_scores = (model.good_scores_ / model.threshold_).tolist()
     summary = metrics.summary(labeled, kept.results, pixels, model.limits_.promised_rate, good_scores)
     lines, remarks = metrics.summary_lines(summary), metrics.remarks(summary)
     show_lines(lines)
     for remark in remarks:
-        click.echo(remark, err=True)
+        tell(remark)
     if output:
         outputs.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", output)
     if page and report:
         page.facts |= lines
         page.warnings += [*remarks, *left_out]
+        waiting.current().doing("writing the report")
         page.write(report)
 
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ..errors import OutputError
 from ..parameters import CFA_PARAMETERS, PUBLISHED_PARAMETERS
-from . import options
+from . import options, places, waiting
 from .fitted_model import show_summary, write
 from .inspecting import tell_left_out
 from .options import PATH
@@ -73,6 +73,7 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     from ..features import image_files
     from ..report import outputs
 
+    places.check(None, [*good, *defects])
     model = _unfitted(values)
     if defect_masks and not defects:
         raise click.UsageError("--defect-masks needs --defects. Name the folder of the defective images.")
@@ -101,7 +102,7 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
             [file.path for file in files],
             defects=list(defects) or None,
             masks=defect_masks,
-            progress=options.progress(),
+            progress=waiting.current().show,
         )
     except ValueError as error:  # files cause errors of other types, so a parameter is wrong
         raise click.UsageError(str(error)) from error

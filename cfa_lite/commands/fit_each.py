@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from ..errors import CfaLiteError, ImageError
-from . import options
+from . import options, waiting
 from .fitted_model import show_summary, write
 from .inspecting import tell_left_out
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -53,7 +52,9 @@ def fit_each(
             tell_left_out(found.left_out, f"{name}: ")
             images[name] = [file.path for file in found]
         except ImageError as error:
-            click.echo(f"{name}: {error}", err=True)
+            tell(f"{name}: {error}")
+    if pool:
+        waiting.current().doing("fitting products")
     n_fitted = 0
     for name, fitted in zip(images, _fitted(pool, model, list(images.values()))):
         file = output / f"{name}.cfa"
@@ -62,15 +63,15 @@ def fit_each(
                 raise ImageError(fitted)
             write(fitted, file, outputs.make_folder(report / name) if report else None)
         except CfaLiteError as error:
-            click.echo(f"{name}: {error}", err=True)
+            tell(f"{name}: {error}")
             continue
         if pool and pool.scheduler:  # local processes have logged it to the same terminal
             for skipped in fitted.skipped_:
-                click.echo(f"skipped: {skipped.message}", err=True)
+                tell(f"skipped: {skipped.message}")
         show_summary(fitted, file, prefix=f"{name}: ")
         n_fitted += 1
     n_failed = len(products) - n_fitted
-    click.echo(f"{len(products)} products: {n_fitted} fitted, {n_failed} failed", err=True)
+    tell(f"{len(products)} products: {n_fitted} fitted, {n_failed} failed")
     if n_failed:
         sys.exit(options.EXIT_FAILED)
 
@@ -80,7 +81,7 @@ def _fitted(pool: Executor | None, model: Detector, products: list[list[Path]]) 
 
     if pool:
         return jobs.fit(pool, model, products)
-    return (jobs.fit_one(model, paths, options.progress()) for paths in products)
+    return (jobs.fit_one(model, paths, waiting.current().show) for paths in products)
 
 
 def find_products(folders: Iterable[Path]) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -46,8 +46,6 @@ def show_summary(model: Detector, output: Path, *, seconds: float | None = None,
     skipped = f" ({training['n_skipped']} skipped)" if training["n_skipped"] else ""
     took = "" if seconds is None else f", {seconds:.1f} s"
     for remark in text.remarks(info):
-        click.echo(prefix + remark, err=True)
+        tell(prefix + remark)
     size = f"{output.stat().st_size / 1000:.0f} kB"
-    click.echo(
-        f"{output}: {training['n_images']} good images{skipped}, working size {w}x{h} px{took}, {size}", err=True
-    )
+    tell(f"{output}: {training['n_images']} good images{skipped}, working size {w}x{h} px{took}, {size}")

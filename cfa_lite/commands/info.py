@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from . import options
+from ..errors import one_line
+from . import options, places
 from .options import PATH
 
 
@@ -26,6 +27,7 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
     from ..estimator import load
     from ..report import text
 
+    places.check(part, [])
     shown = load(part, backbone=backbone).info()
     if as_json:
         click.echo(json.dumps(shown, indent=2))
@@ -36,4 +38,4 @@ def info(part: Path, as_json: bool, backbone: Path | None) -> None:
 def show_lines(lines: Mapping[str, str]) -> None:
     """Write lines of text to stdout in two columns: name and text."""
     for name, text in lines.items():
-        click.echo(f"{name:16s} {text}")
+        click.echo(one_line(f"{name:16s} {text}"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import OutputError, one_line
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -91,7 +92,7 @@ def tell_left_out(left_out: Sequence[LeftOut], prefix: str = "") -> list[str]:
 
     lines = [prefix + image_files.summary(left_out)] if left_out else []
     for said in lines:
-        click.echo(said, err=True)
+        tell(said)
     return lines
 
 
@@ -156,7 +157,7 @@ class Messages(Sink):
     def take(self, task: Task, rendered: RenderedImage) -> None:
         """Write the line if there is a message."""
         if rendered.result.message:
-            click.echo(line(rendered.result), err=True)
+            tell(line(rendered.result))
 
 
 _EXTENSIONS = {"maps": ".tiff", "overlays": ".png", "masks": ".png"}
@@ -215,17 +216,19 @@ class Pixels(Sink):
 
 
 class Counts(Sink):
-    """Counts the verdicts, and keeps the raw scores of the images that were inspected."""
+    """Counts the verdicts, and keeps the raw scores and times of the images that were inspected."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[str] = Counter()
         self.raw_scores: list[float] = []
+        self.seconds: list[float] = []
 
     def take(self, task: Task, rendered: RenderedImage) -> None:
         """Count the verdict."""
         self.verdicts[rendered.result.verdict] += 1
         if rendered.result.status == "ok":
             self.raw_scores.append(rendered.result.raw_score)
+            self.seconds.append(rendered.result.seconds)
 
 
 class Kept(Sink):

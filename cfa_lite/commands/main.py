@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..errors import CfaLiteError
+from ..errors import CfaLiteError, one_line
 from .benchmark import benchmark
 from .calibrate import calibrate
 from .demo import demo
@@ -19,6 +19,7 @@ from .info import info
 from .options import EXIT_STOPPED
 from .score import score
 from .teach import teach
+from .waiting import current
 
 
 class _Commands(click.Group):
@@ -29,10 +30,12 @@ class _Commands(click.Group):
         for stream in (sys.stdout, sys.stderr):  # file names may have characters that the console cannot show
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        current()  # tells what takes long, from here on
         try:
             return super().invoke(ctx)
         except CfaLiteError as error:
-            raise click.ClickException(str(error)) from error
+            message = "\n".join(map(one_line, str(error).split("\n")))
+            raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nstopped", err=True)
             sys.exit(EXIT_STOPPED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,16 +224,3 @@ def executor(n_workers: int | None, scheduler: str | None, n_threads: int | None
     from ..distributed.executor import Executor
 
     return click.get_current_context().with_resource(Executor(n_workers, scheduler, n_threads))
-
-
-def progress() -> Callable[[str, int, int], None] | None:
-    """Return a function that shows phase and count on one line of stderr; None if stderr is not a terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(phase: str, done: int, total: int) -> None:
-        click.echo(f"\r{phase} {done}/{total} ", nl=False, err=True)
-        if done == total:
-            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
-
-    return show

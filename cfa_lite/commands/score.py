@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ImageError
-from . import inspecting, options
-from .inspecting import Counts, ImageWriter, Lines, PageCards, Rows, Sink, Task
+from . import inspecting, options, places, waiting
+from .inspecting import Counts, ImageWriter, Lines, PageCards, Progress, Rows, Sink, Task
 from .options import PATH
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -89,6 +90,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
 
     if resume and not output:
         raise click.UsageError("--resume continues with the rows of an earlier run. Name their file with --output.")
+    places.check(part, paths)
     model = load(part, backbone=backbone, threads=threads)
     if checks is not None:
         model.checks = checks
@@ -119,9 +121,9 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     if output:
         sinks.append(Rows(tables.TableWriter(output, table_format, append=resume)))
     sinks.append(Lines(None if output else fmt))
-    start = time.perf_counter()
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):  # on a terminal, the lines are the progress
+        sinks.append(Progress(waiting.current().show, len(todo)))
     inspecting.run(todo, _inspect(model, todo, pool, with_maps=bool(report or images.folders)), sinks)
-    seconds = time.perf_counter() - start
     warnings = _warnings(counts, model)
     if page and report:
         page.warnings += [*warnings, *left_out]
@@ -129,11 +131,12 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
             page.warnings.append(
                 f"{sum(before.values())} images of an earlier run are in {output} but not on this page."
             )
+        waiting.current().doing("writing the report")
         page.write(report)
     counts.verdicts += before
-    places = [f"{kind} in {folder}" for kind, folder in images.folders.items()]
-    places += [f"report in {report}"] if report else []
-    click.echo("; ".join([*_summary(counts.verdicts, before, seconds), *places]), err=True)
+    outputs_told = [f"{kind} in {folder}" for kind, folder in images.folders.items()]
+    outputs_told += [f"report in {report}"] if report else []
+    tell("; ".join([*_summary(counts, before), *outputs_told]))
     is_searched = not any(other.reason == image_files.UNREADABLE_FOLDER for other in found.left_out)
     sys.exit(_exit_code(counts.verdicts, fail_on_anomaly, is_searched))
 
@@ -179,18 +182,19 @@ def _warnings(counts: Counts, model: Detector) -> list[str]:
 
     warnings = [SHIFTED] if limits.has_shifted(counts.raw_scores, model.good_scores_) else []
     for warning in warnings:
-        click.echo(warning, err=True)
+        tell(warning)
     return warnings
 
 
-def _summary(verdicts: Counter[str], before: Counter[str], seconds: float) -> list[str]:
-    """Return the counts of all images, and the time of those that were inspected in this run."""
+def _summary(counts: Counts, before: Counter[str]) -> list[str]:
+    """Return the counts of all images, and the usual time of those that were scored in this run."""
     from ..results import VERDICTS
 
+    verdicts = counts.verdicts
     n, n_before = sum(verdicts.values()), sum(before.values())
     counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS if verdicts[verdict])
     earlier = f" ({n_before} from an earlier run)" if n_before else ""
-    pace = [f"{seconds / (n - n_before) * 1000:.0f} ms per image"] if n > n_before else []
+    pace = [f"{1000 * median(counts.seconds):.0f} ms per image to read and score (median)"] if counts.seconds else []
     return [f"{n} image{'s' * (n != 1)}{earlier}: {counted}", *pace]
 
 

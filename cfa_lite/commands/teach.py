@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import one_line
 from ..parameters import SHARED
-from . import inspecting, options
+from . import inspecting, options, places, waiting
 from .info import show_lines
 from .options import PATH
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -60,6 +62,7 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
     from ..report import outputs
 
     start = time.perf_counter()
+    places.check(part, [*good, *defects])
     model = load(part, backbone=backbone, threads=threads)
     if not isinstance(model, CFA):
         raise click.UsageError(
@@ -77,7 +80,7 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
             outputs.make_folder(folder)
     try:
         taught = model.teach(
-            files, list(defects) or None, masks=defect_masks, forget=forget, progress=options.progress(), **rates
+            files, list(defects) or None, masks=defect_masks, forget=forget, progress=waiting.current().show, **rates
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -85,10 +88,10 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
     if report:
         _write_report(model, taught, report)
     if dry_run:
-        click.echo(f"dry run: {output or part} is not written", err=True)
+        tell(f"dry run: {output or part} is not written")
         return
     model.save(output or part)
-    click.echo(f"{output or part} written, {time.perf_counter() - start:.1f} s", err=True)
+    tell(f"{output or part} written, {time.perf_counter() - start:.1f} s")
 
 
 def _show(model: Detector, taught: Taught) -> None:
@@ -105,12 +108,12 @@ def _show(model: Detector, taught: Taught) -> None:
     show_lines(text_taught.change_lines(taught.defects, taught.good, taught.thresholds))
     show_lines(text_taught.known_defect_lines(info) | text.limit_lines(info))
     for remark in [*text.limit_remarks(info), *text_taught.remarks(info)]:
-        click.echo(remark, err=True)
+        tell(remark)
 
 
 def _line(change: Change) -> str:
     before, after = (f"{score:5.2f}" if score is not None else "    -" for score in (change.before, change.after))
-    return f"{before} -> {after}  {change.kind:12s} {change.name}"
+    return one_line(f"{before} -> {after}  {change.kind:12s} {change.name}")
 
 
 def _write_report(model: Detector, taught: Taught, folder: Path) -> None:

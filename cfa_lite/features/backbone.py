@@ -26,6 +26,11 @@ class Backbone:
     spec : BackboneSpec
         From `manifest.find_spec`.
 
+    Attributes
+    ----------
+    is_warm : bool
+        Whether an inspection has loaded what the first one loads. `inference.inspection.warm_up` sets it.
+
     Raises
     ------
     BackboneError
@@ -33,7 +38,7 @@ class Backbone:
     """
 
     def __init__(self, spec: BackboneSpec):
-        self.spec = spec
+        self.spec, self.is_warm = spec, False
         self._mean = np.asarray(spec.mean, np.float32)[:, None, None]
         self._scale = 1 / np.asarray(spec.std, np.float32)[:, None, None]
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}

@@ -14,6 +14,8 @@ from ..fitted import Evidence, FittedProduct
 from ..method import limits, regions
 from ..results import Inspection, not_scored
 
+_WARM_UP_PX = 64  # side of an image that takes hardly any time
+
 
 @dataclass(frozen=True)
 class InspectionRules:
@@ -63,6 +65,16 @@ def inspect(
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
     return replace(result, message=message) if message else result
+
+
+def warm_up(product: FittedProduct, backbone: Backbone) -> None:
+    """Load what the first inspection would load, so that its time is that of reading and scoring one image."""
+    if backbone.is_warm:
+        return
+    mask = product.scorer.mask
+    blank = np.zeros((_WARM_UP_PX, _WARM_UP_PX) if mask is None else mask.white.shape, np.uint8)
+    inspect(blank, "warm-up", replace(product, value_range=None), backbone, InspectionRules(checks=False), 1)
+    backbone.is_warm = True
 
 
 def judge(
