@@ -49,6 +49,28 @@ def test_advice_is_the_most_accurate_preset_on_the_fewest_threads():
     ]  # fmt: skip
 
 
+def test_advice_agrees_with_the_table(part, monkeypatch):
+    """The preset of the advice has a star, a more accurate one on as many threads has none."""
+    timings = [
+        Timing("accurate", True, 1, False, 19, 21.9), Timing("balanced", False, 1, False, 13, 20.04),
+        Timing("fast", False, 1, False, 9, 10), Timing("accurate", True, 2, False, 15, 17),
+        Timing("balanced", False, 2, False, 9, 11), Timing("fast", False, 2, False, 4, 5),
+        Timing("accurate", True, 2, True, 3, 4), Timing("balanced", False, 2, True, 3, 4),
+        Timing("fast", False, 2, True, 3, 4),
+    ]  # fmt: skip
+    monkeypatch.setattr(timing, "compared", lambda model, images, n_threads: timings)
+    monkeypatch.setattr(timing, "cold_start", lambda part, image, backbone: 0.5)
+    told = run("benchmark", part, "--budget-ms", 20).stdout
+    cells = {line.split("  ")[0]: line.count(")*") for line in told.splitlines() if "(95%: " in line}
+    assert cells == {f"{part.name} (accurate)": 1, "--preset balanced": 2, "--preset fast": 2}
+    assert (
+        "fitted again with --preset balanced, is within 20 ms on 1 thread: 95% of the images take at most 20.0" in told
+    )
+    assert f"\n{part.name} is within 20 ms on 2 threads: 95% of the images take at most 17.0 ms." in told
+    none = run("benchmark", part, "--budget-ms", 3.9)
+    assert none.exit_code == 1 and ")*" not in none.stdout and "Nothing is within 3.9 ms" in none.stdout
+
+
 def test_benchmark_shows_times_and_advice(part, short):
     fine = run("benchmark", part, "--budget-ms", 60000, "--threads", 2)
     assert fine.exit_code == 0, fine.output

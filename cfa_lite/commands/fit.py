@@ -90,7 +90,7 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     if output.is_dir():
         raise OutputError(f"{output} is a folder. Give the name of a file, such as {output / 'part.cfa'}.")
     files = image_files.find_images(good)
-    tell_left_out(files.left_out)
+    left_out = tell_left_out(files.left_out)
     defective = image_files.find_images(defects)
     tell_left_out(defective.left_out)
     outputs.refuse_overwriting([output], [file.path for file in (*files, *defective)])
@@ -106,7 +106,7 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
         )
     except ValueError as error:  # files cause errors of other types, so a parameter is wrong
         raise click.UsageError(str(error)) from error
-    write(model, output, report)
+    write(model, output, report, left_out)
     show_summary(model, output, seconds=time.perf_counter() - start)
 
 

@@ -46,10 +46,11 @@ def fit_each(
     for folder in filter(None, (output, report)):
         outputs.make_folder(folder)
     images: dict[str, list[Path]] = {}
+    left_out: dict[str, list[str]] = {}
     for name, folder in products.items():
         try:
             found = image_files.find_images([folder])
-            tell_left_out(found.left_out, f"{name}: ")
+            left_out[name] = tell_left_out(found.left_out, f"{name}: ")
             images[name] = [file.path for file in found]
         except ImageError as error:
             tell(f"{name}: {error}")
@@ -61,7 +62,7 @@ def fit_each(
         try:
             if isinstance(fitted, str):
                 raise ImageError(fitted)
-            write(fitted, file, outputs.make_folder(report / name) if report else None)
+            write(fitted, file, outputs.make_folder(report / name) if report else None, left_out[name])
         except CfaLiteError as error:
             tell(f"{name}: {error}")
             continue

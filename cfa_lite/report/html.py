@@ -58,6 +58,11 @@ class Page:
     ----------
     facts : dict of str to str
         More lines can be added before `write`.
+    details : dict of str to str
+        Lines that are folded away. Empty at first.
+    is_sample : bool
+        Whether the images of the page are a sample of the held-out good images. Then the histogram is of all of them
+        alone, and no verdicts are counted.
     warnings : list of str
         Shown in a box at the top. More can be added before `write`.
     """
@@ -69,6 +74,8 @@ class Page:
         self.facts = dict(facts)
         self.unsure_from = unsure_from
         self.good_scores = good_scores
+        self.details: dict[str, str] = {}
+        self.is_sample = False
         self.warnings: list[str] = []
         self._rows: list[sections.Row] = []
         self._seconds: list[float] = []
@@ -126,13 +133,17 @@ class Page:
             script=_asset("page.js"),
             warnings=sections.warnings_box(self.warnings),
             facts=sections.facts_rows(self.facts),
-            tiles=sections.tiles(counts, self._seconds),
-            histogram=sections.score_histogram(self._rows, self.good_scores, self.unsure_from),
+            details=sections.details_box(self.details),
+            tiles="" if self.is_sample else sections.tiles(counts, self._seconds),
+            histogram=sections.score_histogram(
+                [] if self.is_sample else self._rows, self.good_scores, self.unsure_from
+            ),
             scale_colors=sections.scale_colors(),
             scale_top=f"{overlay.SCALE_TOP:g}",
             filters=sections.filter_buttons(counts),
             cards="\n".join(sections.card_section(v, counts.verdicts[v], self._cards(v)) for v in MAX_CARDS),
             errors=sections.error_section(counts.verdicts["ERROR"], self._errors),
+            table_of="the images above" if self.is_sample else "all images",
             table=sections.table(self._rows, counts.has_ground_truth),
         )
         write_text(page, path)

@@ -94,6 +94,15 @@ def facts_rows(facts: Mapping[str, str]) -> str:
     return "".join(f"<tr><th scope=row>{escaped(k)}</th><td>{escaped(v)}</td></tr>" for k, v in facts.items())
 
 
+def details_box(lines: Mapping[str, str]) -> str:
+    """Return a table of lines that is folded away; "" if there are none."""
+    if not lines:
+        return ""
+    return (
+        f"<details><summary>Details for an engineer</summary><table class=facts>{facts_rows(lines)}</table></details>"
+    )
+
+
 def tiles(counts: Counts, seconds: Sequence[float]) -> str:
     """Return the tiles with counts and time per image.
 

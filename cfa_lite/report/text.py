@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..parameters import CFA_PARAMETERS, NO_GROUPS, PUBLISHED_PARAMETERS
-from . import text_groups, text_taught
+from . import text_fit, text_groups, text_taught
 
 LOW_RANGE_SHARE = 1 / 16  # share of the value range; images that use less of it get a remark
 MANY_SIZES = 2  # ratio of the largest to the smallest area; above it, the different sizes get a remark
@@ -67,14 +67,8 @@ def _size_lines(info: dict[str, Any]) -> dict[str, str]:
     return {
         "image size": f"{' to '.join(sizes)} px",
         "working size": f"{w}x{h} px{scales} ({scale:.3g} times the image size)",
-        "smallest defect": f"about {_smallest_visible_px(scale):.0f} px of the image in diameter",
+        "smallest defect": text_fit.smallest_defect(info),
     }
-
-
-def _smallest_visible_px(scale: float) -> float:
-    from ..training.training_set import VISIBLE_PX  # scoring must not load training
-
-    return max(1.0, VISIBLE_PX / scale)
 
 
 def _bank(info: dict[str, Any]) -> str:
@@ -140,7 +134,7 @@ def limit_lines(info: dict[str, Any]) -> dict[str, str]:
     )
     lines = {
         "NG above": f"1.00 (raw score {limits['threshold']:.4g}). {upper_rate}",
-        "UNSURE above": f"{lower:.2f}. {lower_rate}",
+        "UNSURE above": ". ".join(filter(None, [f"{lower:.2f}", lower_rate, text_fit.why_no_unsure(limits)])),
         "limits from": _origin(limits),
     }
     if params["min_area"]:
@@ -215,7 +209,7 @@ def remarks(info: dict[str, Any]) -> list[str]:
     found.append(f"The most unusual good images, with their scores: {highest}. The limit is 1.00.")
     if params["min_area"]:
         found.append(f"{_ignored_regions(params['min_area'], params['mm_per_pixel'])}.")
-    return found
+    return found + list(filter(None, [text_fit.missed_request(info)]))
 
 
 def _cost(image: dict[str, Any], limit: float) -> str:
@@ -239,6 +233,8 @@ def limit_remarks(info: dict[str, Any]) -> list[str]:
                 f"{counted} are too few to guarantee that at most {asked:.2%} of good images are {what}. They guarantee"
                 f" {promised:.2%}; {math.ceil(1 / asked - 1)} would be enough."
             )
+    if zone := text_fit.why_no_unsure(limits):
+        found.append(zone)
     if group_by not in (None, NO_GROUPS) and not is_grouped:
         found.append(f"--group-by {group_by!r} joins no two images: no two file names match with the same text.")
     if is_grouped and not text_groups.are_grouped(info):
