@@ -61,6 +61,9 @@ class CFA(Detector):
 
     Notes
     -----
+    Arrays are in the order red, green, blue. Frames of OpenCV are blue, green, red: pass ``frame[:, :, ::-1]``.
+    uint8, uint16 of either byte order and bool are taken as they are; int32 and floating point need `value_range`.
+
     Method: Lee, Lee and Song, "CFA: Coupled-Hypersphere-Based Feature Adaptation for Target-Oriented Anomaly
     Localization", IEEE Access 2022. Here each level has its own descriptor and memory bank. `PublishedCFA` is the
     method as published.

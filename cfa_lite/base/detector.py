@@ -71,7 +71,8 @@ class Detector(Inspector):
         Parameters
         ----------
         X : folder (searched recursively), or iterable of path, PIL image, ndarray, bytes or binary file object
-            Good images. See `cfa_lite.features.images.read` for dtypes, ranges and the order of channels (RGB).
+            Good images. Arrays are in the order red, green, blue; frames of OpenCV are blue, green, red: pass
+            ``frame[:, :, ::-1]``. See `cfa_lite.features.images.read` for dtypes and ranges.
         y : None
             Ignored; exists for scikit-learn.
         defects : folder, list of files and folders, list of images, or dict of such lists by kind, optional

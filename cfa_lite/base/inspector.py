@@ -110,6 +110,7 @@ class Inspector(OutlierDetectorContract):
         Parameters
         ----------
         images : folder (searched recursively), or iterable of images as for `inspect`
+            Arrays are in the order red, green, blue.
 
         Returns
         -------
