@@ -68,8 +68,11 @@ def test_a_narrow_zone_of_unsure_is_explained(small_images):
     assert "More good images" in text_fit.why_no_unsure(limits | {"n_groups": 3})
     model = CFA("whitened", n_centers=4).fit(small_images)  # of eight images, both limits are the highest score
     info = model.info()
-    assert "Hardly an image will be UNSURE: with 8 good" in text.limit_lines(info)["UNSURE above"]
-    assert any(remark.startswith("Hardly an image") for remark in text.remarks(info))
+    assert (
+        "No image can be UNSURE: with 8 good images, UNSURE and NG start at the same score. A"
+        in text.limit_lines(info)["UNSURE above"]
+    )
+    assert any(remark.startswith("No image can be UNSURE") for remark in text.remarks(info))
 
 
 def test_the_named_rate_gives_a_zone(rng):

@@ -33,10 +33,14 @@ def why_no_unsure(limits: Mapping[str, Any]) -> str:
     what = "groups of good images" if limits["n_groups"] < limits["n_images"] else "good images"
     rate = math.ceil(100 * max(2 * limits["unsure_rate"], 5 / (limits["n_groups"] + 1))) / 100
     higher = f"A higher --unsure-rate, such as {rate:g}, or more" if rate < 1 else "More"
-    return (
-        f"Hardly an image will be UNSURE: with {limits['n_groups']} {what}, UNSURE starts {width:.1%} below the limit."
-        f" {higher} good images would start it lower."
-    )
+    if width < 0.001:
+        start = f"No image can be UNSURE: with {limits['n_groups']} {what}, UNSURE and NG start at the same score."
+    else:
+        start = (
+            f"Hardly an image will be UNSURE: with {limits['n_groups']} {what}, UNSURE starts {width:.1%} below the"
+            " limit."
+        )
+    return f"{start} {higher} good images would start it lower."
 
 
 def missed_request(info: Mapping[str, Any]) -> str:
