@@ -31,7 +31,7 @@ class CFA(Detector):
 
     The estimator is an outlier detector in the sense of scikit-learn. It keeps its parameters as they are given and
     checks them in `fit`. Changing a parameter after `fit` has no effect on a fitted model, except for
-    `min_area`, `mm_per_pixel`, `checks` and `threads`.
+    `min_area`, `mm_per_pixel`, `checks`, `max_megapixels` and `threads`.
 
     Parameters
     ----------
@@ -100,6 +100,7 @@ class CFA(Detector):
         mask: MaskLike | None = None,
         value_range: ValueRange | str | None = None,
         checks: bool = True,
+        max_megapixels: float = parameters.MAX_MEGAPIXELS,
         random_state: int = 0,
         threads: int | None = None,
         max_memory: float = 500,
@@ -123,6 +124,7 @@ class CFA(Detector):
         self.mask = mask
         self.value_range = value_range
         self.checks = checks
+        self.max_megapixels = max_megapixels
         self.random_state = random_state
         self.threads = threads
         self.max_memory = max_memory
@@ -186,7 +188,8 @@ class CFA(Detector):
             return fitting.fit(images, backbone.spec, settings)
         from .teaching.lesson import Teacher
 
-        teacher = Teacher(labelled, backbone, settings.random_state, settings.n_threads, progress)
+        seed, n_threads = settings.random_state, settings.n_threads
+        teacher = Teacher(labelled, backbone, seed, n_threads, progress, self.max_megapixels)
         return fitting.fit(images, backbone.spec, settings, teacher.lesson)
 
     def teach(
@@ -241,9 +244,10 @@ class CFA(Detector):
         if defects is None and not forgotten:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
         images = [] if defects is None else labelled.collect(defects, masks)
-        source = Source(as_list(good), product.scorer.mask, product.value_range, checks=False)
+        source = Source(as_list(good), product.scorer.mask, product.value_range, False, self.max_megapixels)
         show = progress or (lambda phase, done, total: None)
-        teacher = Teacher(images, backbone, self.random_state, threads_.resolve(self.threads), show)
+        n_threads = threads_.resolve(self.threads)
+        teacher = Teacher(images, backbone, self.random_state, n_threads, show, self.max_megapixels)
         promise = replace(self._promise(params), count_outliers=True)
         with threads_.serial_blas(), FeatureStore(self.max_memory) as store:
             taught = teach.teach(product, source, teacher, promise, forgotten, store)

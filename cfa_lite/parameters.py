@@ -36,6 +36,7 @@ _BACKBONE = Parameter(
 )  # fmt: skip
 
 NO_GROUPS = "none"  # value of group_by
+MAX_MEGAPIXELS = 200  # of an image file
 
 SHARED = (
     Parameter("false_alarm_rate", "rate", 0.01, "Highest probability that a good image is NG.", when="limits"),
@@ -74,6 +75,12 @@ SHARED = (
         "Whether an image that cannot show the product (blank, far darker, brighter or more blurred than every "
         "good image, or of another size) is INVALID. Such images among the good ones are left out of the fit.",
         when="inspection",
+    ),
+    Parameter(
+        "max_megapixels", "number", MAX_MEGAPIXELS,
+        "Largest image file that is read, in millions of pixels. Reading takes 1 byte of memory per pixel if it is"
+        " gray, 4 to 8 in color, 12 to 24 for 16 bits and with a value range. A larger file is an ERROR.",
+        is_open=True, when="inspection",
     ),
     Parameter("random_state", "integer", 0, "Seed. The same seed and images give the same model.", option="seed"),
     Parameter(

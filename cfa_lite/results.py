@@ -140,8 +140,10 @@ class Inspection:
         """
         inside = self.mask_at(width, height)
         assert self.map is not None  # mask_at checks it
-        values = np.asarray(Image.fromarray(self.map).resize((width, height), Image.Resampling.BILINEAR))
-        return np.asarray(np.where(inside, np.maximum(values, _JUST_ABOVE), np.minimum(values, 1)))
+        values = np.array(Image.fromarray(self.map).resize((width, height), Image.Resampling.BILINEAR))
+        np.maximum(values, _JUST_ABOVE, out=values, where=inside)  # in place: it may have hundreds of megapixels
+        np.minimum(values, np.float32(1), out=values, where=~inside)
+        return values
 
     def mask_at(self, width: int, height: int) -> np.ndarray:
         """Return the mask of all regions at any size. Each region has at least one pixel in it.
@@ -164,7 +166,7 @@ class Inspection:
             raise ValueError(f"{self.path} has no anomaly map: {self.message}")
         inside = Image.fromarray((self.map > 1).astype(np.float32))
         if width >= inside.width and height >= inside.height:
-            return np.asarray(inside.resize((width, height), Image.Resampling.NEAREST)) > 0
+            return np.asarray(inside.convert("L").resize((width, height), Image.Resampling.NEAREST)) > 0
         return np.asarray(inside.resize((width, height), Image.Resampling.BOX)) > 0
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,11 +31,11 @@ _log = logging.getLogger(__name__)
 _Self = TypeVar("_Self", bound="Detector")
 
 
-def _collected(defects: DefectsLike, masks: MasksLike | None) -> list[LabelledImage]:
+def _collected(defects: DefectsLike, masks: MasksLike | None, max_megapixels: float) -> list[LabelledImage]:
     from ..teaching import labelled
 
     found = labelled.collect(defects, masks)
-    labelled.check_readable(found)
+    labelled.check_readable(found, max_megapixels)
     return found
 
 
@@ -101,7 +101,7 @@ class Detector(Inspector):
         backbone = Backbone(find_spec(params["backbone"]))
         given = as_list(X)
         source = self._source(given)
-        labelled = [] if defects is None else _collected(defects, masks)
+        labelled = [] if defects is None else _collected(defects, masks, self.max_megapixels)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
             found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None), labelled)
         for skipped in found.skipped:
@@ -130,10 +130,12 @@ class Detector(Inspector):
 
         value_range: ValueRange | None
         if isinstance(self.value_range, str):  # "auto"
-            value_range = images_.value_range_of((image, images_.name_of(image, i)) for i, image in enumerate(given))
+            named = ((image, images_.name_of(image, i)) for i, image in enumerate(given))
+            value_range = images_.value_range_of(named, self.max_megapixels)
         else:
             value_range = self.value_range and (float(self.value_range[0]), float(self.value_range[1]))
-        return Source(given, None if self.mask is None else mask_.read(self.mask), value_range, bool(self.checks))
+        mask = None if self.mask is None else mask_.read(self.mask, self.max_megapixels)
+        return Source(given, mask, value_range, bool(self.checks), self.max_megapixels)
 
     def _promise(self, params: dict[str, Any]) -> Promise:
         from ..training.settings import Promise

@@ -14,6 +14,7 @@ import numpy as np
 from .. import parameters, threads
 from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError
 from ..features import images as images_
+from ..features import size_limit
 from ..features.backbone import Backbone, open_fitted
 from ..features.image_files import LeftOut
 from ..features.images import ImageLike
@@ -42,6 +43,7 @@ class Inspector(OutlierDetectorContract):
     min_area: float
     mm_per_pixel: float | None
     checks: bool
+    max_megapixels: float
 
     fitted_: FittedProduct
     skipped_: tuple[SkippedImage, ...]
@@ -120,7 +122,6 @@ class Inspector(OutlierDetectorContract):
         Raises
         ------
         NotFittedError
-            If the model is not fitted.
         TypeError
             If `images` is one image instead of a list.
         """
@@ -132,8 +133,11 @@ class Inspector(OutlierDetectorContract):
             name, start = images_.name_of(given[i], i), time.perf_counter()
             try:
                 return self._inspect(given[i], name, 1)
+            except MemoryError:
+                message = size_limit.too_little_memory(name)
             except (ImageError, TypeError, ValueError) as error:  # also an array of a dtype or shape that is no image
-                return not_scored(name, "error", str(error), product.limits.threshold, time.perf_counter() - start)
+                message = str(error)
+            return not_scored(name, "error", message, product.limits.threshold, time.perf_counter() - start)
 
         return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
 
@@ -143,7 +147,7 @@ class Inspector(OutlierDetectorContract):
             return inspection.inspect(image, name, product, backbone, self._rules(), n_threads)
 
     def _rules(self) -> InspectionRules:
-        return InspectionRules(self.min_area, self.mm_per_pixel, self.checks)
+        return InspectionRules(self.min_area, self.mm_per_pixel, self.checks, self.max_megapixels)
 
     def calibrate(
         self: _Self,
@@ -254,9 +258,8 @@ class Inspector(OutlierDetectorContract):
 
     def _params_of_model(self) -> dict[str, Any]:
         """Return the parameters of the fit, and the present values of those that may change after it."""
-        fitted = self._product().params
         changeable = {p.name: getattr(self, p.name) for p in self.parameter_table if p.when == "inspection"}
-        return {**fitted, **changeable}
+        return {**self._product().params, **changeable}
 
     def open_backbone(self) -> Backbone:
         """Return the backbone of a fitted model; after copying or unpickling it is opened again.

@@ -50,8 +50,8 @@ class OutlierDetectorContract:
     def set_params(self: _Self, **params: Any) -> _Self:
         """Set parameters by name.
 
-        What a fitted model has learned stays as it is: only `min_area`, `mm_per_pixel`, `checks` and `threads` have an
-        effect before the next fit.
+        What a fitted model has learned stays as it is: only `min_area`, `mm_per_pixel`, `checks`, `max_megapixels` and
+        `threads` have an effect before the next fit.
 
         Raises
         ------

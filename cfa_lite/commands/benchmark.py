@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     help="Recommend a preset that takes at most MS milliseconds per image.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Show everything as one JSON object.")
+@options.max_megapixels
 @options.moved_backbone
 @options.threads
-def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_json: bool, backbone: Path | None,
-              threads: int | None) -> None:  # fmt: skip
+def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_json: bool,
+              max_megapixels: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
     """Measure the time per image on this computer.
 
     The model PART is compared with each preset of `cfa-lite fit`. IMAGES are folders or files. By default, images of
@@ -53,6 +54,7 @@ def benchmark(part: Path, paths: tuple[Path, ...], budget_ms: float | None, as_j
 
     places.check(part, paths)
     model = load(part, backbone=backbone, threads=threads)
+    options.override(model, max_megapixels=max_megapixels)
     n_threads = sorted({1, threads_.resolve(threads)})
     with tempfile.TemporaryDirectory(prefix="cfa-lite-") as folder:
         if paths:

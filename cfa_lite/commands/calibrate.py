@@ -29,11 +29,12 @@ _RATES = [p for p in SHARED if p.when == "limits"]
 @click.option("--defects", type=PATH, metavar="DIR", help="Show how many of these defective images are found.")
 @click.option("-o", "--output", type=PATH, metavar="NEW.CFA", help="Write the model to this file. By default to PART.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
+@options.max_megapixels
 @options.moved_backbone
 @options.threads
 def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, threshold: float | None,
-              defects: Path | None, output: Path | None, dry_run: bool, backbone: Path | None, threads: int | None,
-              **rates: Any) -> None:  # fmt: skip
+              defects: Path | None, output: Path | None, dry_run: bool, max_megapixels: float | None,
+              backbone: Path | None, threads: int | None, **rates: Any) -> None:  # fmt: skip
     """Set new limits of the model PART without fitting it again.
 
     The limits are computed from new GOOD images (folders or files), or set with --sensitivity or --threshold. Every
@@ -49,6 +50,7 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
 
     places.check(part, [*good, *([defects] if defects else [])])
     model = load(part, backbone=backbone, threads=threads)
+    options.override(model, max_megapixels=max_megapixels)
     before = model.threshold_
     found, found_defects = image_files.find_images(good), image_files.find_images([defects] if defects else [])
     inspecting.tell_left_out((*found.left_out, *found_defects.left_out))

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 )
 @options.sensitivity
 @options.threshold
+@options.max_megapixels
 @options.moved_backbone
 @options.threads
 def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | None, ground_truth: Path | None,
              output: Path | None, report: Path | None, sensitivity: float | None, threshold: float | None,
-             backbone: Path | None, threads: int | None) -> None:  # fmt: skip
+             max_megapixels: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
     """Measure how well the model PART finds known defects.
 
     TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
@@ -61,12 +62,13 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
 
     places.check(part, [path for path in (test, good, defects, ground_truth) if path])
     model = load(part, backbone=backbone, threads=threads)
+    options.override(model, max_megapixels=max_megapixels)
     labeled = _test_images(test, good, defects, ground_truth)
     left_out = inspecting.tell_left_out(labeled.left_out)
     options.adjust(model, sensitivity, threshold)
     files = [path for path in (output, report) if path]
     outputs.refuse_overwriting(files, [part, *(path for image in labeled for path in (image.path, image.mask) if path)])
-    masks = GroundTruthMasks(labeled)
+    masks = GroundTruthMasks(labeled, model.max_megapixels)
     for path in files:
         outputs.make_folder(path.parent)
     page = inspecting.new_page(f"Evaluation of {part.name}", model) if report else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -31,6 +32,7 @@ class _Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         current()  # tells what takes long, from here on
+        warnings.filterwarnings("ignore", module="PIL")  # what matters is told in messages of our own
         try:
             return super().invoke(ctx)
         except CfaLiteError as error:

@@ -169,6 +169,7 @@ defect_masks = click.option(
     " most anomalous places of an image are taken.",
 )  # fmt: skip
 threads = of_table(named("threads"))
+max_megapixels = of_table(named("max_megapixels"), kept="as in the model")
 workers = click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Number of local processes. They share the --threads."
 )
@@ -191,6 +192,11 @@ threshold = click.option(
     metavar="RAW",
     help="Set the limit of the raw score by hand.",
 )
+
+
+def override(model: Detector, **given: Any) -> None:
+    """Set parameters of a loaded model that the command line gives; None keeps that of the model."""
+    model.set_params(**{name: value for name, value in given.items() if value is not None})
 
 
 def adjust(model: Detector, sensitivity: float | None, threshold: float | None) -> None:

@@ -56,7 +56,7 @@ SHIFTED = (
     help="Exit with code 3 if an image is NG, and otherwise with code 4 if an image is INVALID or ERROR, or a folder"
     " cannot be read.",
 )
-@options.of_table(options.named("checks"), kept="as in the model")
+@options.of_table(options.named("checks", "max_megapixels"), kept="as in the model")
 @options.sensitivity
 @options.threshold
 @options.moved_backbone
@@ -65,8 +65,8 @@ SHIFTED = (
 @options.dask
 def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, report: Path | None, resume: bool, fail_on_anomaly: bool,
-          checks: bool | None, sensitivity: float | None, threshold: float | None, backbone: Path | None,
-          threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+          checks: bool | None, max_megapixels: float | None, sensitivity: float | None, threshold: float | None,
+          backbone: Path | None, threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Inspect IMAGES (folders or files) with the model PART.
 
     Each image gives one line on stdout: the verdict, the score, the path and a message. The limit is a score of 1.0.
@@ -92,8 +92,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
         raise click.UsageError("--resume continues with the rows of an earlier run. Name their file with --output.")
     places.check(part, paths)
     model = load(part, backbone=backbone, threads=threads)
-    if checks is not None:
-        model.checks = checks
+    options.override(model, checks=checks, max_megapixels=max_megapixels)
     options.adjust(model, sensitivity, threshold)
     images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks)))
     found = _without_outputs(image_files.find_images(paths), paths, images.folders.values())

@@ -39,11 +39,12 @@ _N_LISTED = 40  # images; more are summed up
 @click.option("-o", "--output", type=PATH, metavar="NEW.CFA", help="Write the model to this file. By default to PART.")
 @click.option("--report", type=PATH, metavar="DIR", help="Write report.html, which shows what was taken of each image.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write no model.")
+@options.max_megapixels
 @options.moved_backbone
 @options.threads
 def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_masks: Path | None,
-          forget: tuple[str, ...], output: Path | None, report: Path | None, dry_run: bool, backbone: Path | None,
-          threads: int | None, **rates: Any) -> None:  # fmt: skip
+          forget: tuple[str, ...], output: Path | None, report: Path | None, dry_run: bool,
+          max_megapixels: float | None, backbone: Path | None, threads: int | None, **rates: Any) -> None:  # fmt: skip
     """Teach the model PART known defects, without fitting it again.
 
     One defective image is enough. Known defects raise the raw score in addition; that of other defects stays as it is.
@@ -68,6 +69,7 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
         raise click.UsageError(
             f"{part} was fitted with --recipe paper, which cannot learn from known defects. Fit with another recipe."
         )
+    options.override(model, max_megapixels=max_megapixels)
     found, found_defects = image_files.find_images(good), image_files.find_images(defects)
     inspecting.tell_left_out((*found.left_out, *found_defects.left_out))
     files = [file.path for file in found]

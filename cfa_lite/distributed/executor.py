@@ -212,6 +212,8 @@ def _as_child_of(parent: int, function: Callable[[T], R], task: T) -> R:
 
 @functools.cache
 def _watch(parent: int) -> None:
+    warnings.filterwarnings("ignore", module="PIL")  # as in the command itself
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ImageError
 from ..features import defect_masks, images
 from ..features.image_files import Found, ImageFile, LeftOut, beside_folders
+from ..features.size_limit import MAX_MEGAPIXELS
 
 GOOD = "good"
 _UNKNOWN = "defect"  # label of a defect whose kind is not known
@@ -197,7 +198,7 @@ def _find_mask(image: ImageFile, masks: Path) -> Path:
     return found
 
 
-def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
+def read_mask(image: LabeledImage, size_px: tuple[int, int], max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Read the ground-truth mask of an image.
 
     A pixel is defective if its value is above half of the largest value in the mask. Masks whose white is 1, 255 or
@@ -209,6 +210,8 @@ def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
         Must have a mask if it is defective.
     size_px : (int, int)
         Height and width of the image.
+    max_megapixels : float, default: 200
+        A larger file is refused.
 
     Returns
     -------
@@ -224,7 +227,7 @@ def read_mask(image: LabeledImage, size_px: tuple[int, int]) -> np.ndarray:
         return np.zeros(size_px, bool)
     if image.mask is None:
         raise ImageError(f"{image.path} has no mask. Draw one, or evaluate without pixel metrics.")
-    return defect_masks.read(image.mask, size_px, str(image.path))
+    return defect_masks.read(image.mask, size_px, str(image.path), max_megapixels)
 
 
 class GroundTruthMasks:
@@ -237,6 +240,7 @@ class GroundTruthMasks:
     ----------
     labeled_images : iterable of LabeledImage
         The mask of an image that cannot be read itself is skipped.
+    max_megapixels : float, default: 200
 
     Raises
     ------
@@ -244,16 +248,17 @@ class GroundTruthMasks:
         As for `read_mask`, if a mask cannot be used.
     """
 
-    def __init__(self, labeled_images: Iterable[LabeledImage]) -> None:
+    def __init__(self, labeled_images: Iterable[LabeledImage], max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        self._max_megapixels = max_megapixels
         self._packed: dict[LabeledImage, _PackedMask] = {}
         for image in labeled_images:
             if image.mask is None:
                 continue
             try:
-                size_px = images.size_of(image.path, str(image.path))
+                size_px = images.size_of(image.path, str(image.path), max_megapixels)
             except ImageError:
                 continue
-            self._packed[image] = _PackedMask(size_px, _pack(read_mask(image, size_px)))
+            self._packed[image] = _PackedMask(size_px, _pack(read_mask(image, size_px, max_megapixels)))
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -262,7 +267,7 @@ class GroundTruthMasks:
         """Return the mask of an image as `read_mask` does, but without reading a file again."""
         packed = self._packed.get(image)
         if packed is None or packed.size_px != size_px:
-            return read_mask(image, size_px)
+            return read_mask(image, size_px, self._max_megapixels)
         return _unpack(packed.bits, size_px)
 
 

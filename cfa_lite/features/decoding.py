@@ -22,13 +22,14 @@ from PIL import (
 )
 
 from ..errors import ImageError
-from . import completeness, row_order, tiff
+from . import completeness, row_order, size_limit, tiff
 
 # No format that starts another program. Each reader is imported, because Pillow loads all readers for one it lacks.
 _JPEG_2000 = ("JPEG2000",) if features.check("jpg_2000") else ()
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "DIB", "TIFF", "WEBP", *_JPEG_2000)
 _DTYPES = (np.uint8, np.uint16, np.int32, np.float32, np.float64, np.float16)
 _RANGE_16_BIT = (0.0, 65535.0)
+_ORIENTATION = 0x0112  # EXIF tag
 _MAX_VALUE = 255e6  # a million times the range
 SHAPES = "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
 
@@ -36,15 +37,25 @@ Range = tuple[float, float]
 
 
 @contextmanager
-def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.Image]:
-    """Open an image file; errors, also those of reading its pixels inside the block, become ImageError."""
+def opened(
+    source: str | os.PathLike[str] | bytes,
+    name: str,
+    max_megapixels: float = size_limit.MAX_MEGAPIXELS,
+    is_scaled: bool = False,
+) -> Iterator[Image.Image]:
+    """Open an image file; errors, also those of reading its pixels inside the block, become ImageError.
+
+    A file of more than `max_megapixels` is refused. `is_scaled` tells whether its values get a value range.
+    """
     with reading(name):
         try:
             before = completeness.stamp(source)
-            file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source), formats=_FORMATS)
+            with size_limit.lifted():
+                content = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+                file = Image.open(content, formats=_FORMATS)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist. Check the path.") from None
-        except (Image.DecompressionBombError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:  # as in `reading`
             if missing := completeness.missing(source):
@@ -56,6 +67,7 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Iterator[Image.
                 " out."
             ) from error
         with file:
+            size_limit.check(file, name, max_megapixels, is_scaled)
             yield file
         if completeness.stamp(source) != before:
             raise _incomplete(name, "it changed while it was read")
@@ -91,6 +103,8 @@ def reading(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(size_limit.too_little_memory(name)) from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and others
         raise ImageError(f"{name} cannot be read as an image ({error}). Save it again or leave it out.") from error
 
@@ -139,8 +153,11 @@ def _scaled(plane: np.ndarray, name: str, value_range: Range) -> Image.Image:
     low, high = value_range
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
         raise ImageError(f"{name} contains values that are not finite. Save it again or leave it out.")
-    values = (plane.astype(np.float32) - np.float32(low)) / np.float32((high - low) / 255)
-    if np.abs(values).max() > _MAX_VALUE:  # the network would answer with values that are not finite
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        values = plane.astype(np.float32)
+        values -= np.float32(low)  # in place: an image may have hundreds of megapixels
+        values /= np.float32((high - low) / 255)
+    if max(values.max(), -values.min()) > _MAX_VALUE:  # the network would answer with values that are not finite
         raise ImageError(
             f"{name} contains values far outside the value range {low:g},{high:g}. Save it again or leave it out."
         )
@@ -153,7 +170,8 @@ def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tu
     _load(image, name, tags)
     if tiff.has_associated_alpha(tags) and image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
         raise _refused(name, "its colors were multiplied by alpha. Save it without alpha")
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:  # without it, Pillow copies the image
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
         if image.mode == "I" and tags and tiff.is_unsigned_32_bit(tags):
@@ -164,7 +182,7 @@ def bands_of_pil(image: Image.Image, name: str, value_range: Range | None) -> tu
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
     if value_range is None:
-        return (image.copy(),)
+        return (image,)
     return tuple(_scaled(np.asarray(band), name, value_range) for band in image.split())
 
 
@@ -178,13 +196,22 @@ def _load(image: Image.Image, name: str, tags: dict[int, Any]) -> None:
         raise _incomplete(name, missing)
     order = row_order.row_order(image)
     try:
-        image.load()
+        with size_limit.lifted():
+            image.load()
     except MemoryError:
         raise
     except Exception as error:  # as in `reading`
         raise _incomplete(name, error) from error
     if order is not None and order.is_cut(image):
         raise _incomplete(name, "it is black from the middle of a row on")
+
+
+def n_pages(file: Image.Image) -> int:
+    """Count the pages of an open file whose first page was loaded, and leave that page loaded."""
+    found: int = getattr(file, "n_frames", 1)  # of a GIF or TIFF file, it turns pages
+    with size_limit.lifted():
+        file.load()
+    return found
 
 
 def _refused(name: str, reason: str) -> ImageError:
@@ -230,7 +257,7 @@ def _components(image: Image.Image) -> list[tuple[int, bool]]:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Determine the height and width of an image after its EXIF orientation is applied."""
-    is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # orientations that swap height and width
+    is_turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)  # orientations that swap height and width
     if is_turned and image.format == "TIFF":  # some versions of Pillow have already swapped the size
         image = ImageOps.exif_transpose(image)
         is_turned = False

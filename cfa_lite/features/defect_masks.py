@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from . import images
+from .size_limit import MAX_MEGAPIXELS
 
 
 def find(relative: Path, masks: Path) -> Path | None:
@@ -39,7 +40,12 @@ def _names(stem: str) -> Iterator[str]:
             yield name + suffix.upper()
 
 
-def read(mask: str | os.PathLike[str] | Image.Image | np.ndarray, size_px: tuple[int, int], image: str) -> np.ndarray:
+def read(
+    mask: str | os.PathLike[str] | Image.Image | np.ndarray,
+    size_px: tuple[int, int],
+    image: str,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> np.ndarray:
     """Read the mask of a defect.
 
     A pixel is defective if its value is above half of the largest value in the mask. Masks whose white is 1, 255 or
@@ -52,6 +58,7 @@ def read(mask: str | os.PathLike[str] | Image.Image | np.ndarray, size_px: tuple
         Height and width of the image.
     image : str
         Name of the image in messages.
+    max_megapixels : float, default: 200
 
     Returns
     -------
@@ -66,7 +73,7 @@ def read(mask: str | os.PathLike[str] | Image.Image | np.ndarray, size_px: tuple
     name = os.fspath(mask) if isinstance(mask, (str, os.PathLike)) else f"mask of {image}"
     if isinstance(mask, np.ndarray) and mask.dtype == bool:
         mask = mask.astype(np.uint8)
-    band = images.read(mask, name).bands[0]
+    band = images.read(mask, name, None, max_megapixels).bands[0]
     values = np.asarray(band if band.mode == "F" else band.convert("L"), np.float32)
     (h, w), (image_h, image_w) = values.shape, size_px
     if (h, w) != (image_h, image_w):

@@ -18,6 +18,7 @@ from ..method import _kernels
 from . import decoding
 from .image_files import SUFFIXES, Found, ImageFile, find_images
 from .mask import InspectionMask
+from .size_limit import MAX_MEGAPIXELS
 
 __all__ = [
     "SUFFIXES", "Found", "ImageFile", "ImageLike", "LoadedImage", "ValueRange", "buffered", "find_images", "halve",
@@ -99,7 +100,12 @@ def buffered(image: ImageLike, name: str = "image") -> ImageLike:
     return content
 
 
-def read(image: ImageLike, name: str = "image", value_range: ValueRange | None = None) -> LoadedImage:
+def read(
+    image: ImageLike,
+    name: str = "image",
+    value_range: ValueRange | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> LoadedImage:
     """Read an image.
 
     Parameters
@@ -125,6 +131,8 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
         Name of the image in error messages.
     value_range : (float, float), optional
         Values that become 0 and 255, linearly. Values outside the range are not clipped.
+    max_megapixels : float, default: 200
+        Largest file that is read, in millions of pixels. Arrays and PIL images are in memory already.
 
     Returns
     -------
@@ -133,8 +141,8 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
     Raises
     ------
     ImageError
-        If the file cannot be read as an image, the image is too small, its values are not finite, or `value_range` is
-        required.
+        If the file cannot be read as an image, the image is too small or too large, its values are not finite, or
+        `value_range` is required.
     TypeError
         If `image` has another type, or an array has another dtype.
     ValueError
@@ -148,10 +156,10 @@ def read(image: ImageLike, name: str = "image", value_range: ValueRange | None =
         with decoding.reading(name):
             bands = decoding.bands_of_pil(image, name, value_range)
     elif isinstance(image, (str, os.PathLike, bytes)):
-        with decoding.opened(image, name) as file:
+        with decoding.opened(image, name, max_megapixels, value_range is not None) as file:
             is_depth_cut = decoding.is_depth_cut(file)
             bands = decoding.bands_of_pil(file, name, value_range)
-            n_pages = getattr(file, "n_frames", 1)
+            n_pages = decoding.n_pages(file)
     else:
         raise _unknown_type(image, name)
     loaded = LoadedImage(bands, n_pages, is_depth_cut)
@@ -168,13 +176,14 @@ def _unknown_type(image: object, name: str) -> TypeError:
     return TypeError(f"{name} has type {kind}; give a path, a PIL image, a NumPy array, bytes, or a binary file object")
 
 
-def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
+def value_range_of(images: Iterable[tuple[ImageLike, str]], max_megapixels: float = MAX_MEGAPIXELS) -> ValueRange:
     """Find the lowest and the highest value of several images, before any scaling.
 
     Parameters
     ----------
     images : iterable of (image, str)
         Images and their names. Images that cannot be read are skipped.
+    max_megapixels : float, default: 200
 
     Raises
     ------
@@ -184,7 +193,7 @@ def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
     low, high = np.inf, -np.inf
     for image, name in images:
         try:
-            for band in read(image, name, (0.0, 255.0)).bands:  # this range leaves the values unchanged
+            for band in read(image, name, (0.0, 255.0), max_megapixels).bands:  # this range leaves the values unchanged
                 values = np.asarray(band)
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
         except ImageError:
@@ -194,7 +203,7 @@ def value_range_of(images: Iterable[tuple[ImageLike, str]]) -> ValueRange:
     return low, high
 
 
-def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
+def size_of(image: ImageLike, name: str = "image", max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
     """Determine the height and width in pixels that `read` would give; only the header of a file is read.
 
     Parameters
@@ -203,6 +212,7 @@ def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
         A seekable file object is left at the position where it was. Another one is consumed: call `buffered` first.
     name : str
         Name of the image in error messages.
+    max_megapixels : float, default: 200
 
     Raises
     ------
@@ -218,7 +228,7 @@ def size_of(image: ImageLike, name: str = "image") -> tuple[int, int]:
         with decoding.reading(name):
             return decoding.upright_size(image)
     if isinstance(image, (str, os.PathLike, bytes)):
-        with decoding.opened(image, name) as file:
+        with decoding.opened(image, name, max_megapixels) as file:
             return decoding.upright_size(file)
     raise _unknown_type(image, name)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..method import resampling
 from . import decoding
+from .size_limit import MAX_MEGAPIXELS
 
 MaskLike = Union[str, "os.PathLike[str]", Image.Image, np.ndarray]
 
@@ -134,7 +135,7 @@ def unpack(packed: np.ndarray, size_px: tuple[int, int]) -> InspectionMask:
     return InspectionMask(np.unpackbits(np.frombuffer(data, np.uint8), count=h * w).reshape(h, w).astype(bool))
 
 
-def read(mask: MaskLike) -> InspectionMask:
+def read(mask: MaskLike, max_megapixels: float = MAX_MEGAPIXELS) -> InspectionMask:
     """Read an inspection mask from an image file, a PIL image or an array.
 
     A pixel that is at least half white is inspected. Files are read as images are: a file that is incomplete would
@@ -155,7 +156,9 @@ def read(mask: MaskLike) -> InspectionMask:
     if is_file and not Path(name).exists():
         raise ImageError(f"{name} does not exist. Check the path of the inspection mask.")
     try:
-        opened = decoding.opened(mask, name) if isinstance(mask, (str, os.PathLike)) else nullcontext(mask)
+        opened = (
+            decoding.opened(mask, name, max_megapixels) if isinstance(mask, (str, os.PathLike)) else nullcontext(mask)
+        )
         with opened as image, decoding.reading(name):
             band = decoding.bands_of_pil(image, name, None)[0]
     except ImageError as error:

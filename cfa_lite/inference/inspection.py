@@ -10,6 +10,7 @@ import numpy as np
 from ..features import image_checks, images
 from ..features.backbone import Backbone
 from ..features.images import ImageLike
+from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import Evidence, FittedProduct
 from ..method import limits, regions
 from ..results import Inspection, not_scored
@@ -28,11 +29,14 @@ class InspectionRules:
     mm_per_pixel : float or None
     checks : bool
         Whether an image that cannot show the product is INVALID.
+    max_megapixels : float
+        A larger file is an error.
     """
 
     min_area_px: float = 0.0
     mm_per_pixel: float | None = None
     checks: bool = True
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 def inspect(
@@ -46,7 +50,7 @@ def inspect(
         If the image cannot be read or does not have the size of the inspection mask.
     """
     start = time.perf_counter()
-    loaded = images.read(image, name, product.value_range)
+    loaded = images.read(image, name, product.value_range, rules.max_megapixels)
     good, scorer = product.statistics, product.scorer
     reasons = image_checks.check_size(loaded.size_px, good) if rules.checks else []
     # An inspection mask fits one size only.
@@ -54,13 +58,15 @@ def inspect(
         return not_scored(name, "invalid", reasons[0], product.limits.threshold, time.perf_counter() - start)
     if scorer.mask is not None:
         scorer.mask.check_size(loaded.size_px, name)
-    pixels = images.to_pixels(loaded, scorer.working_size(loaded.size_px, backbone), scorer.mask)
+    size_px, n_pages, is_depth_cut = loaded.size_px, loaded.n_pages, loaded.is_depth_cut
+    pixels = images.to_pixels(loaded, scorer.working_size(size_px, backbone), scorer.mask)
+    del loaded  # an image may have hundreds of megapixels
     found = image_checks.measure(pixels)
     if rules.checks:
         reasons += image_checks.check_pixels(found, good)
-    notes = image_checks.notes(found, good, loaded.n_pages, loaded.is_depth_cut)
+    notes = image_checks.notes(found, good, n_pages, is_depth_cut)
     raw_map, evidence = scorer.scored(pixels, backbone, n_threads)
-    result = judge(raw_map, name, loaded.size_px, product, rules, time.perf_counter() - start, evidence)
+    result = judge(raw_map, name, size_px, product, rules, time.perf_counter() - start, evidence)
     message = " ".join(reasons + notes)
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)

@@ -84,6 +84,7 @@ class PublishedCFA(Detector):
         mask: MaskLike | None = None,
         value_range: ValueRange | str | None = None,
         checks: bool = True,
+        max_megapixels: float = parameters.MAX_MEGAPIXELS,
         random_state: int = 0,
         threads: int | None = None,
         max_memory: float = 500,
@@ -113,6 +114,7 @@ class PublishedCFA(Detector):
         self.mask = mask
         self.value_range = value_range
         self.checks = checks
+        self.max_megapixels = max_megapixels
         self.random_state = random_state
         self.threads = threads
         self.max_memory = max_memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,7 +71,7 @@ class RenderedImage:
         ImageError
             If the image cannot be read.
         """
-        bands = read(self.image, self.result.path, self.result.value_range).bands
+        bands = read(self.image, self.result.path, self.result.value_range, math.inf).bands  # it was inspected
         return Image.merge("RGB", [b.convert("L") for b in bands]) if len(bands) == 3 else bands[0].convert("RGB")
 
     def panels(self, shortest_px: int, longest_px: int) -> tuple[Image.Image, Image.Image | None]:

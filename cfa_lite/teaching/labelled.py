@@ -169,7 +169,7 @@ def _mask_in(folder: Path, one: LabelledImage, is_unique: bool) -> Path | None:
     return defect_masks.find(Path(one.kind) / name, folder) or (defect_masks.find(name, folder) if is_unique else None)
 
 
-def check_readable(labelled: Iterable[LabelledImage]) -> None:
+def check_readable(labelled: Iterable[LabelledImage], max_megapixels: float) -> None:
     """Check the headers of all images, before time is spent on a fit.
 
     Raises
@@ -178,4 +178,4 @@ def check_readable(labelled: Iterable[LabelledImage]) -> None:
         If one cannot be read.
     """
     for one in labelled:
-        images.size_of(one.image, one.name)
+        images.size_of(one.image, one.name, max_megapixels)

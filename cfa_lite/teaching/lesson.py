@@ -15,6 +15,7 @@ from ..features import defect_masks, feature_maps, fingerprints, image_checks, i
 from ..features.backbone import Backbone
 from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
+from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import TaughtImage
 from ..inference.scorer import Scorer
 from ..method import regions, resampling
@@ -81,6 +82,8 @@ class Teacher:
     random_state : int
     n_threads : int
     progress : callable (phase, done, total)
+    max_megapixels : float
+        A larger file is refused.
     """
 
     labelled: Sequence[LabelledImage]
@@ -88,6 +91,7 @@ class Teacher:
     random_state: int
     n_threads: int
     progress: Progress
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def lesson(self, good: HeldOutGood) -> Lesson:
         """Learn from the defective images during a fit."""
@@ -124,7 +128,7 @@ class Teacher:
         plain = replace(scorer, known=None)
 
         def read_one(one: LabelledImage) -> TaughtPlaces:
-            loaded = images.read(one.image, one.name, value_range)
+            loaded = images.read(one.image, one.name, value_range, self.max_megapixels)
             problems = image_checks.check_size(loaded.size_px, statistics)
             if problems:
                 raise ImageError(f"{one.name} cannot teach a defect. {problems[0]} Crop or resize it, or leave it out.")
@@ -137,7 +141,8 @@ class Teacher:
                 raise ImageError(f"{one.name} cannot teach a defect: it shows nothing. Leave it out.")
             mask = None
             if one.given_mask is not None:
-                mask = _at_working_size(defect_masks.read(one.given_mask, loaded.size_px, one.name), size_px)
+                given = defect_masks.read(one.given_mask, loaded.size_px, one.name, self.max_megapixels)
+                mask = _at_working_size(given, size_px)
                 if plain.mask is not None and not (mask & plain.mask.inside(size_px)).any():
                     raise ImageError(
                         f"The mask of {one.name} marks only what the inspection mask ignores. Draw it where the image"

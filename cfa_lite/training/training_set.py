@@ -14,6 +14,7 @@ from ..features import fingerprints, image_checks, images
 from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
+from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import SkippedImage
 from ..parameters import DEFAULT_SIZE_PX
 from . import odd_images, value_range
@@ -153,12 +154,15 @@ class Source:
     value_range : (float, float) or None
     checks : bool
         Whether images that an inspection would call INVALID are left out.
+    max_megapixels : float
+        A larger file is skipped.
     """
 
     images: Sequence[ImageLike]
     mask: InspectionMask | None = None
     value_range: ValueRange | None = None
     checks: bool = True
+    max_megapixels: float = MAX_MEGAPIXELS
 
     @property
     def names(self) -> list[str]:
@@ -208,7 +212,7 @@ def read(
 
     def extract_one(i: int) -> tuple[T, PixelStatistics, str] | ImageError:
         try:
-            loaded = images.read(source.images[i], names[i], source.value_range)
+            loaded = images.read(source.images[i], names[i], source.value_range, source.max_megapixels)
         except ImageError as error:
             return error
         if source.value_range is not None:
@@ -251,7 +255,7 @@ def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], 
 
     def size_of(i: int) -> tuple[int, int] | ImageError:
         try:
-            size = images.size_of(source.images[i], names[i])
+            size = images.size_of(source.images[i], names[i], source.max_megapixels)
             if source.mask is not None:
                 source.mask.check_size(size, names[i])
         except ImageError as error:
