@@ -11,6 +11,7 @@ from .features.backbone import Backbone
 from .features.image_checks import ImageStatistics
 from .features.images import ValueRange
 from .features.mask import InspectionMask
+from .features.reference import Reference
 from .method.limits import Limits
 from .method.regions import Tell
 
@@ -171,6 +172,8 @@ class FittedProduct:
     params : dict
         Parameters of the estimator when it was fitted, JSON types only, without those that belong to the machine.
     learned : LearnedImages or None
+    reference : Reference or None
+        How the good images look as a whole, to tell what has changed. No verdict depends on it.
     taught : tuple of TaughtImage
     """
 
@@ -188,6 +191,7 @@ class FittedProduct:
     params: dict[str, Any] = field(default_factory=dict)
     learned: LearnedImages | None = None
     taught: tuple[TaughtImage, ...] = ()
+    reference: Reference | None = None
 
     def with_limits(self, limits: Limits, scores: np.ndarray, groups: np.ndarray) -> FittedProduct:
         """Return the product with new limits and the scores that made them. The old limits join the history."""
@@ -206,6 +210,7 @@ class FittedProduct:
             "statistics": self.statistics.to_dict(),
             "value_range": None if self.value_range is None else list(self.value_range),
             "mask_share": None if self.scorer.mask is None else self.scorer.mask.share,
+            "reference": None if self.reference is None else self.reference.to_dict(),
             "training": self.training,
             "taught": [image.to_dict() for image in self.taught],
             **self.scorer.to_dict(),

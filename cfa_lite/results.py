@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,42 @@ FIELDS = (
     "largest_region_px", "seconds", "message",
 )  # fmt: skip
 VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
+
+
+class Change(NamedTuple):
+    """What is different in an image, as a whole, than in all good images.
+
+    Attributes
+    ----------
+    kind : {"shifted", "rotated", "swapped", "brighter", "darker"}
+        "swapped": red and blue.
+    amount : tuple of float
+        "shifted": pixels of the image to the right and down. "rotated": degrees, clockwise. "brighter", "darker": how
+        much, as a share of the brightest or darkest good image.
+    """
+
+    kind: str
+    amount: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """Return a sentence."""
+        if self.kind == "swapped":
+            return "Red and blue look swapped."
+        return f"The image is {self.told()}."
+
+    def told(self, about: str = "") -> str:
+        """Return what an image is, such as "shifted by 5 px right"; `about` stands before numbers."""
+        if self.kind == "shifted":
+            (right, down), sides = self.amount, []
+            for value, names in ((right, ("right", "left")), (down, ("down", "up"))):
+                if round(abs(value)):
+                    sides.append(f"{abs(value):.0f} px {names[value < 0]}")
+            return f"shifted by {about}{', '.join(sides) or 'less than 1 px'}"
+        if self.kind == "rotated":
+            n = f"{abs(self.amount[0]):.0f}"
+            side = "counterclockwise" if self.amount[0] < 0 else "clockwise"
+            return f"rotated by about {n} degree{'s' * (n != '1')} {side}"
+        return f"{about}{self.amount[0]:.0%} {self.kind} than any good image"
 
 
 @dataclass(frozen=True)
@@ -84,6 +120,8 @@ class Inspection:
         Height and width of the image; (0, 0) if it was not scored.
     value_range : (float, float) or None
         Values of the image that are shown as black and white.
+    changes : tuple of Change
+        What is different in the image, as a whole, than in all good images. It is part of `message`.
     """
 
     path: str
@@ -100,6 +138,7 @@ class Inspection:
     map: np.ndarray | None = None
     image_size_px: tuple[int, int] = (0, 0)
     value_range: tuple[float, float] | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def limit(self) -> float:

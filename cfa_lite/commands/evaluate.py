@@ -58,7 +58,7 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     from ..evaluation import metrics
     from ..evaluation.ground_truth import GroundTruthMasks
     from ..evaluation.pixel_metrics import PixelMetrics
-    from ..report import outputs
+    from ..report import outputs, text_changes
 
     places.check(part, [path for path in (test, good, defects, ground_truth) if path])
     model = load(part, backbone=backbone, threads=threads)
@@ -85,6 +85,7 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     good_scores = (model.good_scores_ / model.threshold_).tolist()
     summary = metrics.summary(labeled, kept.results, pixels, model.limits_.promised_rate, good_scores)
     lines, remarks = metrics.summary_lines(summary), metrics.remarks(summary)
+    remarks = [*remarks, *text_changes.batch_lines([one.changes for one in kept.results if one.status == "ok"])]
     show_lines(lines)
     for remark in remarks:
         tell(remark)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..report.html import Page
     from ..report.overlay import RenderedImage
     from ..report.tables import TableWriter
-    from ..results import Inspection
+    from ..results import Change, Inspection
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,13 @@ class Pixels(Sink):
 
 
 class Counts(Sink):
-    """Counts the verdicts, and keeps the raw scores and times of the images that were inspected."""
+    """Counts the verdicts, and keeps raw scores, times and changes of the images that were inspected."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[str] = Counter()
         self.raw_scores: list[float] = []
         self.seconds: list[float] = []
+        self.changes: list[tuple[Change, ...]] = []
 
     def take(self, task: Task, rendered: RenderedImage) -> None:
         """Count the verdict."""
@@ -229,6 +230,7 @@ class Counts(Sink):
         if rendered.result.status == "ok":
             self.raw_scores.append(rendered.result.raw_score)
             self.seconds.append(rendered.result.seconds)
+            self.changes.append(rendered.result.changes)
 
 
 class Kept(Sink):

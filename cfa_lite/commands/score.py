@@ -178,8 +178,10 @@ def _inspect(model: Detector, tasks: Sequence[Task], pool: Executor | None, with
 
 def _warnings(counts: Counts, model: Detector) -> list[str]:
     from ..method import limits
+    from ..report import text_changes
 
-    warnings = [SHIFTED] if limits.has_shifted(counts.raw_scores, model.good_scores_) else []
+    warnings = text_changes.batch_lines(counts.changes)
+    warnings += [SHIFTED] if limits.has_shifted(counts.raw_scores, model.good_scores_) else []
     for warning in warnings:
         tell(warning)
     return warnings

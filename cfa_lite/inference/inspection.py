@@ -13,7 +13,7 @@ from ..features.images import ImageLike
 from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import Evidence, FittedProduct
 from ..method import limits, regions
-from ..results import Inspection, not_scored
+from ..results import Change, Inspection, not_scored
 
 _WARM_UP_PX = 64  # side of an image that takes hardly any time
 
@@ -59,18 +59,23 @@ def inspect(
     if scorer.mask is not None:
         scorer.mask.check_size(loaded.size_px, name)
     size_px, n_pages, is_depth_cut = loaded.size_px, loaded.n_pages, loaded.is_depth_cut
-    pixels = images.to_pixels(loaded, scorer.working_size(size_px, backbone), scorer.mask)
+    uncovered = images.to_pixels(loaded, scorer.working_size(size_px, backbone))
     del loaded  # an image may have hundreds of megapixels
+    pixels = uncovered if scorer.mask is None else scorer.mask.cover(uncovered)
     found = image_checks.measure(pixels)
     if rules.checks:
         reasons += image_checks.check_pixels(found, good)
     notes = image_checks.notes(found, good, n_pages, is_depth_cut)
+    changes: tuple[Change, ...] = ()
+    if product.reference is not None and not reasons:
+        changes = product.reference.changes(uncovered, found, scorer.scale)
+    del uncovered
     raw_map, evidence = scorer.scored(pixels, backbone, n_threads)
     result = judge(raw_map, name, size_px, product, rules, time.perf_counter() - start, evidence)
-    message = " ".join(reasons + notes)
+    message = " ".join([*reasons, *notes, *map(str, changes)])
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
-    return replace(result, message=message) if message else result
+    return replace(result, message=message, changes=changes) if message else result
 
 
 def warm_up(product: FittedProduct, backbone: Backbone) -> None:

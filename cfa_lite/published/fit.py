@@ -115,6 +115,7 @@ def fit(
         good_scores=scores,
         good_groups=groups,
         statistics=images.statistics(),
+        reference=images.reference(),
         value_range=images.value_range,
         training=provenance(images, scores) | {"epochs": epochs} | found.to_dict(),
     )

@@ -18,6 +18,7 @@ from ..features.feature_maps import LevelKey
 from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
 from ..features.mask import InspectionMask
+from ..features.reference import Reference
 from ..fitted import AnomalyScorer, FittedProduct
 from ..inference.levels import Level
 from ..inference.scorer import Scorer
@@ -85,6 +86,8 @@ def save(path: str | os.PathLike[str], params: dict[str, Any], product: FittedPr
     """
     arrays = product.scorer.arrays() | {"good_scores": product.good_scores, "good_groups": product.good_groups}
     arrays |= taught.arrays(product)
+    if product.reference is not None:
+        arrays |= product.reference.arrays()
     mask = product.scorer.mask
     if mask is not None:
         arrays["mask"] = mask.packed()
@@ -116,6 +119,8 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
         raise ValueError(f"scale is {scale!r}")
     mask = None if packed is None else mask_.unpack(packed, statistics.largest_px)
     learned, taught_images = taught.restore_learned(arrays), taught.restore_images(meta["taught"], arrays)
+    seen = meta.get("reference")  # missing in earlier files
+    reference = None if seen is None else Reference.restore(seen, arrays)
     scorer = restore_scorer(meta, arrays, mask)
     if arrays:
         raise ValueError(f"arrays {sorted(arrays)} are not part of this kind of model")
@@ -136,6 +141,7 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
         params=dict(meta["params"]),
         learned=learned,
         taught=taught_images,
+        reference=reference,
     )
 
 

@@ -66,6 +66,7 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
         good_scores=scores.astype(np.float32),
         good_groups=groups,
         statistics=images.statistics(),
+        reference=images.reference(),
         value_range=images.value_range,
         training=training,
         learned=learned,

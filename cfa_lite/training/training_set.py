@@ -14,6 +14,7 @@ from ..features import fingerprints, image_checks, images
 from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
+from ..features.reference import N_IMAGES, Appearance, Reference
 from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import SkippedImage
 from ..parameters import DEFAULT_SIZE_PX
@@ -42,6 +43,8 @@ class TrainingSet(Generic[T]):
     pixels : list of PixelStatistics
     fingerprints : list of str
         See `features.fingerprints`.
+    appearances : list of Appearance or None
+        None beyond the first `N_IMAGES` images.
     scale : float
         Working pixels per image pixel.
     skipped : tuple of SkippedImage
@@ -55,6 +58,7 @@ class TrainingSet(Generic[T]):
     working_sizes_px: list[tuple[int, int]]
     pixels: list[PixelStatistics]
     fingerprints: list[str]
+    appearances: list[Appearance | None]
     scale: float
     skipped: tuple[SkippedImage, ...]
     mask: InspectionMask | None = None
@@ -71,6 +75,7 @@ class TrainingSet(Generic[T]):
             working_sizes_px=[self.working_sizes_px[i] for i in at],
             pixels=[self.pixels[i] for i in at],
             fingerprints=[self.fingerprints[i] for i in at],
+            appearances=[self.appearances[i] for i in at],
         )
 
     def without_odd_images(self) -> TrainingSet[T]:
@@ -92,11 +97,17 @@ class TrainingSet(Generic[T]):
             working_sizes_px=[*self.working_sizes_px, *other.working_sizes_px],
             pixels=[*self.pixels, *other.pixels],
             fingerprints=[*self.fingerprints, *other.fingerprints],
+            appearances=[*self.appearances, *other.appearances],
         )
 
     def statistics(self) -> ImageStatistics:
         """Summarize sizes and pixels of the images."""
         return ImageStatistics.of(self.sizes_px, self.pixels)
+
+    def reference(self) -> Reference | None:
+        """Summarize how the images look as a whole; None if there are too few."""
+        known = [(one, size) for one, size in zip(self.appearances, self.working_sizes_px) if one is not None]
+        return Reference.of([one for one, _ in known], [size for _, size in known], self.pixels)
 
 
 @dataclass(frozen=True)
@@ -210,19 +221,23 @@ def read(
 
     coverages: dict[str, Coverage] = {}
 
-    def extract_one(i: int) -> tuple[T, PixelStatistics, str] | ImageError:
+    def extract_one(i: int) -> tuple[T, PixelStatistics, str, Appearance | None] | ImageError:
         try:
             loaded = images.read(source.images[i], names[i], source.value_range, source.max_megapixels)
         except ImageError as error:
             return error
         if source.value_range is not None:
             coverages[names[i]] = Coverage.of(loaded, source.value_range)
-        pixels = images.to_pixels(loaded, working[i], source.mask)
-        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels)
+        pixels = images.to_pixels(loaded, working[i])
+        appearance = Appearance.of(pixels) if i < N_IMAGES else None
+        if source.mask is not None:
+            pixels = source.mask.cover(pixels)
+        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels), appearance
 
     kept: dict[int, T] = {}
     statistics: list[PixelStatistics] = []
     prints: list[str] = []
+    appearances: list[Appearance | None] = []
     for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
         if isinstance(found, ImageError):
             skipped[i] = str(found)
@@ -230,6 +245,7 @@ def read(
             kept[i] = keep(found[0])
             statistics.append(found[1])
             prints.append(found[2])
+            appearances.append(found[3])
         progress("reading images", done, len(sizes))
     _check_count(len(names), skipped)
     if source.value_range is not None:
@@ -241,6 +257,7 @@ def read(
         working_sizes_px=[working[i] for i in kept],
         pixels=statistics,
         fingerprints=prints,
+        appearances=appearances,
         scale=scale,
         skipped=tuple(SkippedImage(names[i], skipped[i]) for i in sorted(skipped)),
         mask=source.mask,
