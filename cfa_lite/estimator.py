@@ -99,6 +99,7 @@ class CFA(Detector):
         mm_per_pixel: float | None = None,
         mask: MaskLike | None = None,
         value_range: ValueRange | str | None = None,
+        align: bool = False,
         checks: bool = True,
         max_megapixels: float = parameters.MAX_MEGAPIXELS,
         random_state: int = 0,
@@ -123,6 +124,7 @@ class CFA(Detector):
         self.mm_per_pixel = mm_per_pixel
         self.mask = mask
         self.value_range = value_range
+        self.align = align
         self.checks = checks
         self.max_megapixels = max_megapixels
         self.random_state = random_state
@@ -155,9 +157,8 @@ class CFA(Detector):
         from .training.settings import WHITENED, Ingredients, Settings
         from .training.training_set import Framing
 
-        ingredients = WHITENED
-        if params["recipe"] == "adapted":
-            ingredients = Ingredients(without_outliers=params["outliers"] != "keep")
+        adapted = Ingredients(without_outliers=params["outliers"] != "keep")
+        ingredients = adapted if params["recipe"] == "adapted" else WHITENED
         settings = Settings(
             n_centers=params["n_centers"],
             shrinkage=params["shrinkage"],
@@ -170,26 +171,20 @@ class CFA(Detector):
         )
         area_px = None if params["size"] == "full" else params["size"] ** 2
         unit_px = feature_maps.unit_px(backbone, params["n_scales"])
-        # The size of a preset does not enlarge images beyond their own size, or the default working size if that is
-        # larger. A model that was loaded has the preset's size as a value.
+        # A preset does not enlarge images beyond their own size, or the default working size if that is larger. A model
+        # that was loaded has the preset's size as a value.
         enlarges = params["size"] != parameters.PRESETS[params["preset"]].size
         framing = Framing(area_px, unit_px, False, params["smallest_defect"], enlarges, params["n_scales"])
         images = extraction.read(
-            source,
-            framing,
-            backbone,
-            store,
-            n_defects=extraction.N_DEFECTS if ingredients.trained else 0,
-            random_state=settings.random_state,
-            n_threads=settings.n_threads,
-            progress=progress,
-        )
+            source, framing, backbone, store, n_defects=extraction.N_DEFECTS if ingredients.trained else 0,
+            random_state=settings.random_state, n_threads=settings.n_threads, progress=progress,
+        )  # fmt: skip
         if not labelled:
             return fitting.fit(images, backbone.spec, settings)
         from .teaching.lesson import Teacher
 
-        seed, n_threads = settings.random_state, settings.n_threads
-        teacher = Teacher(labelled, backbone, seed, n_threads, progress, self.max_megapixels)
+        shared = settings.random_state, settings.n_threads, progress, self.max_megapixels
+        teacher = Teacher(labelled, backbone, *shared)
         return fitting.fit(images, backbone.spec, settings, teacher.lesson)
 
     def teach(
@@ -244,7 +239,8 @@ class CFA(Detector):
         if defects is None and not forgotten:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
         images = [] if defects is None else labelled.collect(defects, masks)
-        source = Source(as_list(good), product.scorer.mask, product.value_range, False, self.max_megapixels)
+        reading = product.scorer.mask, product.value_range, False, self.max_megapixels, False, product.aligner
+        source = Source(as_list(good), *reading)
         show = progress or (lambda phase, done, total: None)
         n_threads = threads_.resolve(self.threads)
         teacher = Teacher(images, backbone, self.random_state, n_threads, show, self.max_megapixels)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .features.alignment import NO_SHIFT, Aligner, Shift
 from .features.backbone import Backbone
 from .features.image_checks import ImageStatistics
 from .features.images import ValueRange
@@ -174,6 +175,8 @@ class FittedProduct:
     learned : LearnedImages or None
     reference : Reference or None
         How the good images look as a whole, to tell what has changed. No verdict depends on it.
+    aligner : Aligner or None
+        Moves images to where the good images lie. None if images are inspected where they are.
     taught : tuple of TaughtImage
     """
 
@@ -192,6 +195,7 @@ class FittedProduct:
     learned: LearnedImages | None = None
     taught: tuple[TaughtImage, ...] = ()
     reference: Reference | None = None
+    aligner: Aligner | None = None
 
     def with_limits(self, limits: Limits, scores: np.ndarray, groups: np.ndarray) -> FittedProduct:
         """Return the product with new limits and the scores that made them. The old limits join the history."""
@@ -211,6 +215,7 @@ class FittedProduct:
             "value_range": None if self.value_range is None else list(self.value_range),
             "mask_share": None if self.scorer.mask is None else self.scorer.mask.share,
             "reference": None if self.reference is None else self.reference.to_dict(),
+            "aligner": None if self.aligner is None else self.aligner.to_dict(),
             "training": self.training,
             "taught": [image.to_dict() for image in self.taught],
             **self.scorer.to_dict(),
@@ -228,11 +233,14 @@ class HeldOut:
         Height and width of the image.
     raw_map : ndarray of shape (h, w), float32
         Raw anomaly map. Its maximum is the raw score.
+    shift : (int, int)
+        How far the image was off before it was aligned.
     """
 
     name: str
     size_px: tuple[int, int]
     raw_map: np.ndarray
+    shift: Shift = NO_SHIFT
 
 
 @dataclass(frozen=True)

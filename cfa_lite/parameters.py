@@ -71,6 +71,11 @@ SHARED = (
         optional=True,
     ),
     Parameter(
+        "align", "flag", False,
+        "Whether images are moved to where the good images lie, by whole pixels of the working size. For parts that are"
+        " placed alike but not exactly.",
+    ),
+    Parameter(
         "checks", "flag", True,
         "Whether an image that cannot show the product (blank, far darker, brighter or more blurred than every "
         "good image, or of another size) is INVALID. Such images among the good ones are left out of the fit.",

@@ -197,7 +197,7 @@ def test_a_circular_shift_is_found(shape, rng):
     assert Spectra(values).placement_of(values).quality == pytest.approx(1, abs=0.01)
 
 
-def test_translated_repeats_the_edge():
+def test_translated_mirrors_the_edge():
     values = np.arange(12.0).reshape(1, 3, 4)
-    assert registration.translated(values, 1, -1)[0].tolist() == [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]]
+    assert registration.translated(values, 1, -2)[0].tolist() == [[2, 3, 3, 2], [2, 3, 3, 2], [6, 7, 7, 6]]
     assert np.array_equal(registration.translated(values, 0, 0), values)

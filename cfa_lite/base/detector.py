@@ -44,6 +44,7 @@ class Detector(Inspector):
 
     random_state: int
     max_memory: float
+    align: bool
 
     @abstractmethod
     def _fit(
@@ -109,7 +110,7 @@ class Detector(Inspector):
         self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)
         self.skipped_, self.left_out_ = found.skipped, given.left_out
         self.most_unusual_ = tuple(
-            inspection.judge(one.raw_map, one.name, one.size_px, found.product, self._rules(), 0.0)
+            inspection.judge(one.raw_map, one.name, one.size_px, found.product, self._rules(), 0.0, shift=one.shift)
             for one in found.most_unusual
         )
         return self
@@ -135,7 +136,7 @@ class Detector(Inspector):
         else:
             value_range = self.value_range and (float(self.value_range[0]), float(self.value_range[1]))
         mask = None if self.mask is None else mask_.read(self.mask, self.max_megapixels)
-        return Source(given, mask, value_range, bool(self.checks), self.max_megapixels)
+        return Source(given, mask, value_range, bool(self.checks), self.max_megapixels, bool(self.align))
 
     def _promise(self, params: dict[str, Any]) -> Promise:
         from ..training.settings import Promise

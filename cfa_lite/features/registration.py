@@ -59,10 +59,17 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 
 def translated(values: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Move the content of values (..., h, w) down and right; what moves in repeats the edge."""
-    h, w = values.shape[-2:]
-    rows, columns = np.clip(np.arange(h) - down, 0, h - 1), np.clip(np.arange(w) - right, 0, w - 1)
+    """Move the content of values (..., h, w) down and right; what moves in mirrors the edge.
+
+    A repeated edge would show streaks, which no good image has.
+    """
+    rows, columns = (_mirrored(n, by) for n, by in zip(values.shape[-2:], (down, right)))
     return np.ascontiguousarray(values[..., rows[:, None], columns])
+
+
+def _mirrored(n: int, by: int) -> np.ndarray:
+    at = np.arange(n) - by
+    return np.clip(np.where(at < 0, -1 - at, np.where(at >= n, 2 * n - 1 - at, at)), 0, n - 1)
 
 
 class Spectra:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..features import image_checks, images
+from ..features import alignment, image_checks, images
+from ..features.alignment import NO_SHIFT, Shift
 from ..features.backbone import Backbone
 from ..features.images import ImageLike
 from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import Evidence, FittedProduct
 from ..method import limits, regions
+from ..method.regions import Tell
 from ..results import Change, Inspection, not_scored
 
 _WARM_UP_PX = 64  # side of an image that takes hardly any time
@@ -61,7 +63,10 @@ def inspect(
     size_px, n_pages, is_depth_cut = loaded.size_px, loaded.n_pages, loaded.is_depth_cut
     uncovered = images.to_pixels(loaded, scorer.working_size(size_px, backbone))
     del loaded  # an image may have hundreds of megapixels
-    pixels = uncovered if scorer.mask is None else scorer.mask.cover(uncovered)
+    shift = NO_SHIFT if product.aligner is None else product.aligner.shift_of(uncovered)
+    pixels = alignment.aligned(uncovered, shift or NO_SHIFT)
+    if scorer.mask is not None:
+        pixels = scorer.mask.cover(pixels)
     found = image_checks.measure(pixels)
     if rules.checks:
         reasons += image_checks.check_pixels(found, good)
@@ -71,8 +76,10 @@ def inspect(
         changes = product.reference.changes(uncovered, found, scorer.scale)
     del uncovered
     raw_map, evidence = scorer.scored(pixels, backbone, n_threads)
-    result = judge(raw_map, name, size_px, product, rules, time.perf_counter() - start, evidence)
-    message = " ".join([*reasons, *notes, *map(str, changes)])
+    seconds = time.perf_counter() - start
+    result = judge(raw_map, name, size_px, product, rules, seconds, evidence, shift or NO_SHIFT)
+    told = alignment.note(shift, scorer.scale, size_px)
+    message = " ".join([*reasons, *notes, *map(str, changes), *([told] if told else [])])
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
     return replace(result, message=message, changes=changes) if message else result
@@ -96,6 +103,7 @@ def judge(
     rules: InspectionRules,
     seconds: float,
     evidence: Evidence | None = None,
+    shift: Shift = NO_SHIFT,
 ) -> Inspection:
     """Compare the raw anomaly map of an image with the limits.
 
@@ -115,14 +123,20 @@ def judge(
         Time spent so far.
     evidence : Evidence or None
         Of known defects. The kinds of the regions are told from it.
+    shift : (int, int)
+        How far the image was off before it was aligned, in pixels of the map. The map is moved back.
 
     Returns
     -------
     Inspection
     """
     threshold, unsure_threshold = product.limits.threshold, product.limits.unsure_threshold
-    raw_score, known = float(raw_map.max()), product.scorer.known
+    known = product.scorer.known
     tell = None if known is None or evidence is None else known.kind_at(evidence, raw_map.shape)
+    if tell is not None and shift != NO_SHIFT:
+        tell = _where_it_was(tell, shift, raw_map.shape)
+    raw_map = alignment.moved_back(raw_map, shift)
+    raw_score = float(raw_map.max())
     shown, found = regions.find(raw_map / np.float32(threshold), size_px, rules.min_area_px, rules.mm_per_pixel, tell)
     score = float(shown.max())
     unsure_from = unsure_threshold / threshold
@@ -141,3 +155,13 @@ def judge(
         image_size_px=size_px,
         value_range=product.value_range,
     )
+
+
+def _where_it_was(tell: Tell, shift: Shift, shape: tuple[int, ...]) -> Tell:
+    """Return a function that tells the kind of a region of an image from the evidence of the aligned image."""
+
+    def told(rows: np.ndarray, columns: np.ndarray) -> tuple[str, float | None]:
+        rows, columns = (np.clip(at - by, 0, n - 1) for at, by, n in zip((rows, columns), shift, shape))
+        return tell(rows, columns)
+
+    return told

@@ -83,6 +83,7 @@ class PublishedCFA(Detector):
         mm_per_pixel: float | None = None,
         mask: MaskLike | None = None,
         value_range: ValueRange | str | None = None,
+        align: bool = False,
         checks: bool = True,
         max_megapixels: float = parameters.MAX_MEGAPIXELS,
         random_state: int = 0,
@@ -113,6 +114,7 @@ class PublishedCFA(Detector):
         self.mm_per_pixel = mm_per_pixel
         self.mask = mask
         self.value_range = value_range
+        self.align = align
         self.checks = checks
         self.max_megapixels = max_megapixels
         self.random_state = random_state

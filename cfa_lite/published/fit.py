@@ -116,11 +116,12 @@ def fit(
         good_groups=groups,
         statistics=images.statistics(),
         reference=images.reference(),
+        aligner=images.aligner,
         value_range=images.value_range,
         training=provenance(images, scores) | {"epochs": epochs} | found.to_dict(),
     )
     order = sorted(highest, key=lambda i: -scores[i])
-    unusual = tuple(HeldOut(images.names[i], images.sizes_px[i], highest[i]) for i in order)
+    unusual = tuple(HeldOut(images.names[i], images.sizes_px[i], highest[i], images.shifts[i]) for i in order)
     return PublishedFit(Fit(product, unusual, images.skipped), trained.report)
 
 

@@ -15,7 +15,7 @@ NO_GUARANTEE = 0.5  # a guaranteed rate of at least this is of no use
 
 _SHOWN_ELSEWHERE = (
     "recipe", "preset", "backbone", "false_alarm_rate", "unsure_rate", "limit_margin", "min_area", "mm_per_pixel",
-    "mask", "value_range",
+    "mask", "value_range", "align",
 )  # fmt: skip
 
 
@@ -40,6 +40,11 @@ def info_lines(info: dict[str, Any]) -> dict[str, str]:
     }
     if "preset" in info["params"]:
         lines["preset"] = info["params"]["preset"]
+    if info.get("aligner"):
+        off = info["aligner"]["largest_px"] / info["scale"]
+        lines["alignment"] = (
+            f"images are moved to where the good images lie, which were off by up to {off:.0f} px of the image"
+        )
     if info["value_range"] is not None:
         lines["value range"] = "{:g} is black, {:g} is white".format(*info["value_range"])
     lines |= limit_lines(info)

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ArchiveError, CfaLiteError
 from ..features import feature_maps
 from ..features import mask as mask_
+from ..features.alignment import Aligner
 from ..features.feature_maps import LevelKey
 from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
@@ -88,6 +89,8 @@ def save(path: str | os.PathLike[str], params: dict[str, Any], product: FittedPr
     arrays |= taught.arrays(product)
     if product.reference is not None:
         arrays |= product.reference.arrays()
+    if product.aligner is not None:
+        arrays["aligner_thumbnail"] = product.aligner.thumbnail
     mask = product.scorer.mask
     if mask is not None:
         arrays["mask"] = mask.packed()
@@ -121,6 +124,8 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
     learned, taught_images = taught.restore_learned(arrays), taught.restore_images(meta["taught"], arrays)
     seen = meta.get("reference")  # missing in earlier files
     reference = None if seen is None else Reference.restore(seen, arrays)
+    moved = meta.get("aligner")
+    aligner = None if moved is None else Aligner.restore(moved, arrays.pop("aligner_thumbnail"))
     scorer = restore_scorer(meta, arrays, mask)
     if arrays:
         raise ValueError(f"arrays {sorted(arrays)} are not part of this kind of model")
@@ -142,6 +147,7 @@ def _restore(meta: Meta, arrays: Arrays, restore_scorer: RestoreScorer) -> Fitte
         learned=learned,
         taught=taught_images,
         reference=reference,
+        aligner=aligner,
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import threads
 from ..errors import ImageError
-from ..features import defect_masks, feature_maps, fingerprints, image_checks, images
+from ..features import alignment, defect_masks, feature_maps, fingerprints, image_checks, images
+from ..features.alignment import NO_SHIFT, Aligner, Shift
 from ..features.backbone import Backbone
 from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
@@ -44,6 +45,8 @@ class TaughtPlaces:
     used : ndarray of shape (h, w), bool
     coarsest : ndarray of shape (c, h, w), float32
         The coarsest feature map, by which near-duplicates are found.
+    shift : (int, int)
+        How far the image was off before it was aligned.
     """
 
     image: TaughtImage
@@ -52,12 +55,14 @@ class TaughtPlaces:
     score_map: np.ndarray
     used: np.ndarray
     coarsest: np.ndarray
+    shift: Shift = NO_SHIFT
 
     def shown(self, threshold: float) -> Inspection:
         """Return the places as the regions of an inspection; `threshold` is the limit of the raw score."""
         score = self.image.raw_score / threshold
         faint = np.clip(self.score_map / max(self.image.raw_score, threshold), 0, 1).astype(np.float32)
-        shown, found = regions.find(np.where(self.used, np.float32(_SHOWN), faint), self.size_px)
+        marked = alignment.moved_back(np.where(self.used, np.float32(_SHOWN), faint), self.shift)
+        shown, found = regions.find(marked, self.size_px)
         return Inspection(
             path=self.path, status="ok", verdict="NG" if score > 1 else "OK", score=score,
             raw_score=self.image.raw_score, raw_limit=threshold, seconds=0.0,
@@ -95,7 +100,7 @@ class Teacher:
 
     def lesson(self, good: HeldOutGood) -> Lesson:
         """Learn from the defective images during a fit."""
-        found = self.read(good.scorer, good.images.statistics(), good.images.value_range)
+        found = self.read(good.scorer, good.images.statistics(), good.images.value_range, good.images.aligner)
         refuse_near_duplicates(good.images, found)
         taught = joined((), [one.image for one in found])
         learned = self.learn(good, taught)
@@ -116,7 +121,13 @@ class Teacher:
         )  # fmt: skip
         return learning.learn(images_, taught)
 
-    def read(self, scorer: Scorer, statistics: ImageStatistics, value_range: ValueRange | None) -> list[TaughtPlaces]:
+    def read(
+        self,
+        scorer: Scorer,
+        statistics: ImageStatistics,
+        value_range: ValueRange | None,
+        aligner: Aligner | None = None,
+    ) -> list[TaughtPlaces]:
         """Read the defective images and choose the places that teach their defects.
 
         Raises
@@ -135,14 +146,20 @@ class Teacher:
             if plain.mask is not None:
                 plain.mask.check_size(loaded.size_px, one.name)
             size_px = plain.working_size(loaded.size_px, self.backbone)
-            pixels = images.to_pixels(loaded, size_px, plain.mask)
+            pixels = images.to_pixels(loaded, size_px)
+            shift = (None if aligner is None else aligner.shift_of(pixels)) or NO_SHIFT
+            pixels = alignment.aligned(pixels, shift)
+            if plain.mask is not None:
+                pixels = plain.mask.cover(pixels)
             found = image_checks.measure(pixels)
             if found.highest - found.lowest < image_checks.MIN_CONTRAST:
                 raise ImageError(f"{one.name} cannot teach a defect: it shows nothing. Leave it out.")
             mask = None
             if one.given_mask is not None:
                 given = defect_masks.read(one.given_mask, loaded.size_px, one.name, self.max_megapixels)
-                mask = _at_working_size(given, size_px)
+                mask = alignment.moved_back(_at_working_size(given, size_px), (-shift[0], -shift[1]))
+                if not mask.any():
+                    raise ImageError(f"The mask of {one.name} marks only what is moved out by --align. Leave it out.")
                 if plain.mask is not None and not (mask & plain.mask.inside(size_px)).any():
                     raise ImageError(
                         f"The mask of {one.name} marks only what the inspection mask ignores. Draw it where the image"
@@ -152,7 +169,7 @@ class Teacher:
             score_map = plain.score_map(plain.distances(maps), size_px)
             ready = replace(one, mask=mask, fingerprint=fingerprints.of_pixels(pixels))
             image, used = places.taught_image(ready, maps, score_map, plain.levels, plain.mask, today)
-            return TaughtPlaces(image, one.name, loaded.size_px, score_map, used, np.asarray(maps[max(maps)]))
+            return TaughtPlaces(image, one.name, loaded.size_px, score_map, used, np.asarray(maps[max(maps)]), shift)
 
         found = []
         for one in threads.ordered_map(read_one, self.labelled, self.n_threads):

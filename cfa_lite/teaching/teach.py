@@ -101,7 +101,7 @@ def teach(
     plain = replace(scorer, known=None)
     before = _remembered(product.taught, forget)
     good, groups = _good_images(product, plain, source, teacher, promise, store)
-    places = teacher.read(plain, product.statistics, product.value_range)
+    places = teacher.read(plain, product.statistics, product.value_range, product.aligner)
     if places:
         refuse_near_duplicates(good.images, places)
     taught = joined(before, [one.image for one in places])

@@ -67,6 +67,7 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
         good_groups=groups,
         statistics=images.statistics(),
         reference=images.reference(),
+        aligner=images.aligner,
         value_range=images.value_range,
         training=training,
         learned=learned,
@@ -112,4 +113,4 @@ def _outlier_maps(
         for i, (image, size_px) in enumerate(zip(outliers.kept, outliers.working_sizes_px))
     ]
     order = np.argsort([-float(raw_map.max()) for raw_map in raw_maps], kind="stable")
-    return [HeldOut(outliers.names[i], outliers.sizes_px[i], raw_maps[i]) for i in order], order
+    return [HeldOut(outliers.names[i], outliers.sizes_px[i], raw_maps[i], outliers.shifts[i]) for i in order], order

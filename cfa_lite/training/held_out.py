@@ -102,7 +102,7 @@ class HeldOutImages:
     def held_out(self, scorer: Scorer, i: int, score: float, raised: np.ndarray | None = None) -> HeldOut:
         """Return image `i` with its raw anomaly map, scaled to its raw score; `raised` is what known defects add."""
         raw_map = scorer.map_with_peak(self.distances[i], self.images.working_sizes_px[i], score, raised)
-        return HeldOut(self.images.names[i], self.images.sizes_px[i], raw_map)
+        return HeldOut(self.images.names[i], self.images.sizes_px[i], raw_map, self.images.shifts[i])
 
     def _each(self, function: Callable[[int], Any]) -> np.ndarray:
         n, found = len(self.distances), []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -10,20 +10,22 @@ import numpy as np
 
 from .. import threads
 from ..errors import ImageError
-from ..features import fingerprints, image_checks, images
+from ..features import alignment, fingerprints, image_checks, images
+from ..features.alignment import NO_SHIFT, Aligner, Shift
 from ..features.image_checks import ImageStatistics, PixelStatistics
 from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
 from ..features.reference import N_IMAGES, Appearance, Reference
 from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import SkippedImage
-from ..parameters import DEFAULT_SIZE_PX
-from . import odd_images, value_range
+from . import aligning, odd_images, value_range
+from .framing import VISIBLE_PX, Framing
 from .value_range import Coverage
+
+__all__ = ["N_UNUSUAL", "VISIBLE_PX", "Framing", "Progress", "Source", "TrainingSet", "read"]
 
 Progress = Callable[[str, int, int], None]
 
-VISIBLE_PX = 4  # a patch of the finest level at the working size; a smaller defect may not be seen
 N_UNUSUAL = 24  # number of normal images with the highest scores whose maps are kept for the report
 
 T = TypeVar("T")  # what is kept of an image
@@ -45,6 +47,8 @@ class TrainingSet(Generic[T]):
         See `features.fingerprints`.
     appearances : list of Appearance or None
         None beyond the first `N_IMAGES` images.
+    shifts : list of (int, int)
+        How far each image was off before it was aligned.
     scale : float
         Working pixels per image pixel.
     skipped : tuple of SkippedImage
@@ -59,10 +63,12 @@ class TrainingSet(Generic[T]):
     pixels: list[PixelStatistics]
     fingerprints: list[str]
     appearances: list[Appearance | None]
+    shifts: list[Shift]
     scale: float
     skipped: tuple[SkippedImage, ...]
     mask: InspectionMask | None = None
     value_range: ValueRange | None = None
+    aligner: Aligner | None = None
 
     def only(self, which: np.ndarray) -> TrainingSet[T]:
         """Return the images for which `which`, an ndarray of shape (n,) of bool, is true."""
@@ -76,6 +82,7 @@ class TrainingSet(Generic[T]):
             pixels=[self.pixels[i] for i in at],
             fingerprints=[self.fingerprints[i] for i in at],
             appearances=[self.appearances[i] for i in at],
+            shifts=[self.shifts[i] for i in at],
         )
 
     def without_odd_images(self) -> TrainingSet[T]:
@@ -98,6 +105,7 @@ class TrainingSet(Generic[T]):
             pixels=[*self.pixels, *other.pixels],
             fingerprints=[*self.fingerprints, *other.fingerprints],
             appearances=[*self.appearances, *other.appearances],
+            shifts=[*self.shifts, *other.shifts],
         )
 
     def statistics(self) -> ImageStatistics:
@@ -108,50 +116,6 @@ class TrainingSet(Generic[T]):
         """Summarize how the images look as a whole; None if there are too few."""
         known = [(one, size) for one, size in zip(self.appearances, self.working_sizes_px) if one is not None]
         return Reference.of([one for one, _ in known], [size for _, size in known], self.pixels)
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How images are resized to their working size.
-
-    Attributes
-    ----------
-    area_px : int or None
-        Area that the median image gets; None for the images' own size.
-    unit_px : int
-        Both sides of a working size are multiples of this.
-    one_size : bool
-        Whether all images get one size, as published, or one scale.
-    smallest_defect_px : float, optional
-        Diameter in image pixels. The scale grows, up to 1, until such a defect has a diameter of `VISIBLE_PX`.
-    enlarges : bool, default: True
-        Whether `area_px` may enlarge the median image beyond its own area and the default working area.
-    n_scales : int, default: 2
-        Number of scales at which each image is seen.
-    known_scale : float, optional
-        The scale of a model that is already fitted.
-    """
-
-    area_px: int | None
-    unit_px: int
-    one_size: bool
-    smallest_defect_px: float | None = None
-    enlarges: bool = True
-    n_scales: int = 2
-    known_scale: float | None = None
-
-    def scale(self, sizes_px: Iterable[tuple[int, int]]) -> float:
-        """Return the working pixels per image pixel for images of these sizes."""
-        if self.known_scale is not None:
-            return self.known_scale
-        if self.area_px is None:
-            return 1.0
-        median_px = float(np.median([h * w for h, w in sizes_px]))
-        area_px = self.area_px if self.enlarges else min(self.area_px, max(median_px, DEFAULT_SIZE_PX**2))
-        scale = float(np.sqrt(area_px / median_px))
-        if self.smallest_defect_px is not None:
-            scale = max(scale, min(1.0, VISIBLE_PX / self.smallest_defect_px))
-        return scale
 
 
 @dataclass(frozen=True)
@@ -167,6 +131,10 @@ class Source:
         Whether images that an inspection would call INVALID are left out.
     max_megapixels : float
         A larger file is skipped.
+    align : bool
+        Whether an aligner is learned from the images.
+    aligner : Aligner or None
+        One that is known already.
     """
 
     images: Sequence[ImageLike]
@@ -174,6 +142,8 @@ class Source:
     value_range: ValueRange | None = None
     checks: bool = True
     max_megapixels: float = MAX_MEGAPIXELS
+    align: bool = False
+    aligner: Aligner | None = None
 
     @property
     def names(self) -> list[str]:
@@ -221,7 +191,9 @@ def read(
 
     coverages: dict[str, Coverage] = {}
 
-    def extract_one(i: int) -> tuple[T, PixelStatistics, str, Appearance | None] | ImageError:
+    aligner = aligning.learn(source, working, n_threads, progress) if source.align else source.aligner
+
+    def extract_one(i: int) -> tuple[T, PixelStatistics, str, Appearance | None, Shift] | ImageError:
         try:
             loaded = images.read(source.images[i], names[i], source.value_range, source.max_megapixels)
         except ImageError as error:
@@ -230,14 +202,17 @@ def read(
             coverages[names[i]] = Coverage.of(loaded, source.value_range)
         pixels = images.to_pixels(loaded, working[i])
         appearance = Appearance.of(pixels) if i < N_IMAGES else None
+        shift = (None if aligner is None else aligner.shift_of(pixels)) or NO_SHIFT
+        pixels = alignment.aligned(pixels, shift)
         if source.mask is not None:
             pixels = source.mask.cover(pixels)
-        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels), appearance
+        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels), appearance, shift
 
     kept: dict[int, T] = {}
     statistics: list[PixelStatistics] = []
     prints: list[str] = []
     appearances: list[Appearance | None] = []
+    shifts: list[Shift] = []
     for done, (i, found) in enumerate(zip(sizes, threads.ordered_map(extract_one, sizes, n_threads)), 1):
         if isinstance(found, ImageError):
             skipped[i] = str(found)
@@ -246,6 +221,7 @@ def read(
             statistics.append(found[1])
             prints.append(found[2])
             appearances.append(found[3])
+            shifts.append(found[4])
         progress("reading images", done, len(sizes))
     _check_count(len(names), skipped)
     if source.value_range is not None:
@@ -258,10 +234,12 @@ def read(
         pixels=statistics,
         fingerprints=prints,
         appearances=appearances,
+        shifts=shifts,
         scale=scale,
         skipped=tuple(SkippedImage(names[i], skipped[i]) for i in sorted(skipped)),
         mask=source.mask,
         value_range=source.value_range,
+        aligner=aligner,
     )
     return found_set.without_odd_images() if source.checks else found_set
 
