@@ -58,7 +58,7 @@ def files_in(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-OUTPUTS = ("maps", "overlays", "masks")
+OUTPUTS = ("maps", "overlays", "masks", "core-masks")
 
 
 def all_of_it(part, *more):

@@ -53,6 +53,48 @@ def test_outlines_enclose_their_regions(rng):
         assert region.area_px == (labels == label).sum()
 
 
+def test_core_by_hand():
+    """The cells above two thirds of the region's own peak, in two parts; a region of a low peak is its own core."""
+    image_map = np.zeros((20, 30), np.float32)
+    image_map[2:8, 4:20] = 1.5
+    image_map[3, 6:9], image_map[5:7, 15] = 4.5, 3.25
+    image_map[4, 10] = 3  # two thirds of the peak are not above it
+    image_map[12:14, 3:6] = 1.45
+    image_map[12, 3] = 1.499
+    first, second = regions.find(image_map, (40, 90), mm_per_pixel=0.5).regions
+    assert first.box_px == (12, 4, 48, 12)
+    assert (first.core_box_px, first.core_area_px, first.core_area_mm2) == ((18, 6, 30, 8), 5 * 6, 5 * 6 / 4)
+    assert first.core_contours_px == [
+        [(18, 6), (27, 6), (27, 8), (18, 8)],
+        [(45, 10), (48, 10), (48, 14), (45, 14)],
+    ]
+    assert (second.core_box_px, second.core_area_px) == (second.box_px, second.area_px)
+    assert second.core_contours_px == [second.contour_px]
+    assert regions.find(image_map, (40, 90)).regions[0].core_area_mm2 is None
+
+
+@pytest.mark.parametrize("size", [(80, 60), (160, 180), (31, 23), (7, 7)])
+def test_mask_of_cores_at_any_size(rng, size):
+    """It lies in the mask of the regions and has the boxes of the cores; each core has a pixel at every size."""
+    from scipy import ndimage
+
+    image_map = ndimage.gaussian_filter(rng.normal(size=(60, 80)), 2).astype(np.float32) * 25
+    kept, found = regions.find(image_map, size[::-1], min_area_px=3 * size[0] * size[1] / image_map.size)
+    result = Inspection("a.png", "ok", "NG", 2.0, 2.0, 1.0, 0.0, map=kept, regions=found, image_size_px=size[::-1])
+    core, mask = result.core_at(*size), result.mask_at(*size)
+    assert core.shape == mask.shape == size[::-1] and (core <= mask).all()
+    if size[0] >= 80:
+        assert 0.1 < core.sum() / mask.sum() < 0.9
+        assert core.sum() == pytest.approx(sum(region.core_area_px for region in found))
+        in_boxes = np.zeros_like(core)
+        for left, top, width, height in (region.core_box_px for region in found):
+            in_boxes[top : top + height, left : left + width] = True
+        assert (core <= in_boxes).all()
+    for region in found:
+        assert core[region.peak_px[1], region.peak_px[0]]
+    assert not Inspection("a.png", "ok", "OK", 1.0, 1.0, 1.0, 0.0, map=np.ones((6, 8), np.float32)).core_at(*size).any()
+
+
 def test_small_regions_are_lowered_to_the_limit():
     image_map = np.full((10, 10), 0.5, np.float32)
     image_map[1, 1:4], image_map[6:8, 6:8] = 2, 3

@@ -160,16 +160,15 @@ class Messages(Sink):
             tell(line(rendered.result))
 
 
-_EXTENSIONS = {"maps": ".tiff", "overlays": ".png", "masks": ".png"}
+_EXTENSIONS = {"maps": ".tiff", "overlays": ".png", "masks": ".png", "core masks": ".png"}
 
 
 class ImageWriter(Sink):
-    """Writes the anomaly map, the overlay and the mask of each image into folders; None writes nothing."""
+    """Writes the anomaly map, the overlay and both masks of each image into folders; None writes nothing."""
 
-    def __init__(self, maps: Path | None, overlays: Path | None, masks: Path | None) -> None:
-        self.folders = {
-            kind: folder for kind, folder in (("maps", maps), ("overlays", overlays), ("masks", masks)) if folder
-        }
+    def __init__(self, maps: Path | None, overlays: Path | None, masks: Path | None, core_masks: Path | None) -> None:
+        folders = zip(_EXTENSIONS, (maps, overlays, masks, core_masks))
+        self.folders = {kind: folder for kind, folder in folders if folder}
 
     def paths(self, output_name: Path) -> dict[str, Path]:
         """Return the files of an image, by kind."""
@@ -187,6 +186,8 @@ class ImageWriter(Sink):
                 outputs.write_map(rendered.result, path, below)
             elif kind == "masks":
                 outputs.write_mask(rendered.result, path, below)
+            elif kind == "core masks":
+                outputs.write_core_mask(rendered.result, path, below)
             else:
                 outputs.write_image(overlay.draw_overlay(rendered), path, below)
 

@@ -46,6 +46,11 @@ SHIFTED = (
 )
 @click.option("--overlays", type=PATH, metavar="DIR", help="Write PNG files that show the image and its anomaly map.")
 @click.option("--masks", type=PATH, metavar="DIR", help="Write the regions above the limit: 8-bit PNG, 255 inside.")
+@click.option(
+    "--core-masks", type=PATH, metavar="DIR",
+    help="Write the cores of the regions, where the map is above two thirds of the region's peak: 8-bit PNG, 255"
+    " inside.",
+)  # fmt: skip
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write a report page: one file that needs no network.")
 @click.option(
     "--resume", is_flag=True, help="Continue an earlier run: keep the rows in --output and inspect the other images."
@@ -64,8 +69,9 @@ SHIFTED = (
 @options.workers
 @options.dask
 def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
-          overlays: Path | None, masks: Path | None, report: Path | None, resume: bool, fail_on_anomaly: bool,
-          checks: bool | None, max_megapixels: float | None, sensitivity: float | None, threshold: float | None,
+          overlays: Path | None, masks: Path | None, core_masks: Path | None, report: Path | None, resume: bool,
+          fail_on_anomaly: bool, checks: bool | None, max_megapixels: float | None, sensitivity: float | None,
+          threshold: float | None,
           backbone: Path | None, threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Inspect IMAGES (folders or files) with the model PART.
 
@@ -94,7 +100,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     model = load(part, backbone=backbone, threads=threads)
     options.override(model, checks=checks, max_megapixels=max_megapixels)
     options.adjust(model, sensitivity, threshold)
-    images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks)))
+    images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks, core_masks)))
     found = _without_outputs(image_files.find_images(paths), paths, images.folders.values())
     left_out = inspecting.tell_left_out(found.left_out)
     tasks = [Task(file.path, name) for file, name in zip(found, outputs.output_names(found))]

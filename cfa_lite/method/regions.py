@@ -8,10 +8,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ..results import Region
+from ..results import Region, core_level
 
 # Rows and columns (n,) of a region's cells -> kind of defect, and how often such an answer was right.
 Tell = Callable[[np.ndarray, np.ndarray], tuple[str, Optional[float]]]
+_TOUCHING = np.ones((3, 3))  # cells that touch at a corner are connected
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # along cell edges as (row, column): right, down, left, up
 
 
@@ -55,7 +56,7 @@ def find(
         return RegionsAndMap(anomaly_map, ())
     from scipy import ndimage
 
-    labels, n = ndimage.label(anomaly_map > 1, np.ones((3, 3)))
+    labels, n = ndimage.label(anomaly_map > 1, _TOUCHING)
     is_small = np.zeros(n + 1, bool)
     if min_area_px > 0:
         image_px_per_cell = image_size_px[0] * image_size_px[1] / anomaly_map.size
@@ -80,25 +81,59 @@ def _region(
     mm_per_pixel: float | None,
 ) -> Region:
     """Describe one region, whose cells have `label` and are inside `box`, in pixels of the image."""
-    rows, columns = box
     inside = labels[box] == label
     values = np.where(inside, anomaly_map[box], -np.inf)
     row, column = (int(i) for i in np.unravel_index(np.argmax(values), values.shape))
-    top, bottom = (round(edge * scale[0]) for edge in (rows.start, rows.stop))
-    left, right = (round(edge * scale[1]) for edge in (columns.start, columns.stop))
-    area_px = float(inside.sum()) * scale[0] * scale[1]
+    rows, columns = box
+    peak = float(values.max())
+    whole, core = _Shape(inside, box, scale), _Shape(values > np.float32(core_level(peak)), box, scale)
     return Region(
-        box_px=(left, top, max(1, right - left), max(1, bottom - top)),
-        area_px=area_px,
-        area_mm2=None if mm_per_pixel is None else area_px * mm_per_pixel**2,
-        peak=float(values.max()),
+        box_px=whole.box_px(),
+        area_px=whole.area_px,
+        area_mm2=None if mm_per_pixel is None else whole.area_px * mm_per_pixel**2,
+        peak=peak,
         peak_px=(int((columns.start + column + 0.5) * scale[1]), int((rows.start + row + 0.5) * scale[0])),
         mean=float(values[inside].mean(dtype=np.float64)),
-        contour_px=[
-            (round((columns.start + x) * scale[1], 2), round((rows.start + y) * scale[0], 2))
-            for x, y in _outline(inside)
-        ],
+        contour_px=whole.contours_px()[0],
+        core_box_px=core.box_px(),
+        core_area_px=core.area_px,
+        core_area_mm2=None if mm_per_pixel is None else core.area_px * mm_per_pixel**2,
+        core_contours_px=core.contours_px(),
     )
+
+
+class _Shape(NamedTuple):
+    """Cells `inside` (h, w) a `box` of the map, to be described in pixels of the image, `scale` for each cell."""
+
+    inside: np.ndarray
+    box: tuple[slice, slice]
+    scale: tuple[float, float]
+
+    @property
+    def area_px(self) -> float:
+        return float(self.inside.sum()) * self.scale[0] * self.scale[1]
+
+    def box_px(self) -> tuple[int, int, int, int]:
+        """Return left, top, width and height."""
+        (top, bottom), (left, right) = (
+            (round((part.start + at[0]) * side), round((part.start + at[-1] + 1) * side))
+            for part, side, at in zip(self.box, self.scale, (np.flatnonzero(self.inside.any(axis=a)) for a in (1, 0)))
+        )
+        return left, top, max(1, right - left), max(1, bottom - top)
+
+    def contours_px(self) -> list[list[tuple[float, float]]]:
+        """Return the outline of each connected part."""
+        from scipy import ndimage
+
+        labels, _ = ndimage.label(self.inside, _TOUCHING)
+        (top, left), (down, right) = (part.start for part in self.box), self.scale
+        return [
+            [
+                (round((left + columns.start + x) * right, 2), round((top + rows.start + y) * down, 2))
+                for x, y in _outline(labels[rows, columns] == label)
+            ]
+            for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1)
+        ]
 
 
 def _with_kind(region: Region, inside: np.ndarray, tell: Tell | None) -> Region:

@@ -120,8 +120,16 @@ def write_map(result: Inspection, path: Path, below: Path | None = None) -> None
 
 def write_mask(result: Inspection, path: Path, below: Path | None = None) -> None:
     """Write the mask of all regions at the size of the image: 8-bit PNG, 255 inside, 0 outside. See `write_image`."""
-    h, w = result.image_size_px
-    write_image(Image.fromarray(np.where(result.mask_at(w, h), np.uint8(255), np.uint8(0))), path, below)
+    _write_mask(result.mask_at(*result.image_size_px[::-1]), path, below)
+
+
+def write_core_mask(result: Inspection, path: Path, below: Path | None = None) -> None:
+    """Write the mask of the cores of all regions, as `write_mask`. See `Region.core_box_px`."""
+    _write_mask(result.core_at(*result.image_size_px[::-1]), path, below)
+
+
+def _write_mask(inside: np.ndarray, path: Path, below: Path | None) -> None:
+    write_image(Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0))), path, below)
 
 
 def output_names(files: Sequence[ImageFile]) -> list[Path]:

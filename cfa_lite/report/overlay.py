@@ -15,7 +15,8 @@ from ..results import Inspection
 SCALE_TOP = 2.0  # the same for all images, in units of the limit; higher values get the same color
 _TRANSPARENT_BELOW = 0.5
 _LONG_SIDE_PX = 320, 900  # shortest and longest
-_MARGIN, _HEADER, _BAR = 12, 44, 74
+_MARGIN, _HEADER, _BAR, _KEY = 12, 44, 74, 28
+_DASH_PX = 3
 
 # From dark violet through red to pale yellow. The lightness rises all the way, so any color vision can read it.
 _STOPS = np.array(
@@ -87,7 +88,7 @@ class RenderedImage:
         image : PIL.Image.Image
             RGB.
         heat_map : PIL.Image.Image or None
-            RGB, of the same size: the image in gray with the anomaly map over it and an outline around each region.
+            RGB, of the same size: the image in gray with the anomaly map over it and outlines of regions and cores.
             None if the result has no map.
 
         Raises
@@ -131,11 +132,14 @@ def draw_overlay(rendered: RenderedImage) -> Image.Image:
     panels = (w, 2 * h + _MARGIN) if stacked else (2 * w + _MARGIN, h)
     body = max(panels[1], 140)  # so that the scale is readable
     width = max(panels[0] + 2 * _MARGIN + _BAR, 420)
-    canvas = Image.new("RGB", (width, body + _HEADER + _MARGIN), _PAPER)
+    foot = _KEY if result.regions else _MARGIN
+    canvas = Image.new("RGB", (width, body + _HEADER + foot), _PAPER)
     canvas.paste(image, (_MARGIN, _HEADER))
     canvas.paste(heat_map, (_MARGIN, _HEADER + h + _MARGIN) if stacked else (2 * _MARGIN + w, _HEADER))
     _draw_header(canvas, result)
     _draw_scale(canvas, panels[0] + 2 * _MARGIN, _HEADER, body)
+    if result.regions:
+        _draw_key(canvas, _HEADER + body + _KEY // 2)
     return canvas
 
 
@@ -144,13 +148,32 @@ def _heat_map(image: Image.Image, result: Inspection) -> Image.Image:
     gray = np.asarray(image.convert("L").convert("RGB"), np.float32)
     weight = np.clip((values - _TRANSPARENT_BELOW) / (1 - _TRANSPARENT_BELOW), 0, 1)[..., None] * 0.7
     blended = Image.fromarray((gray * (1 - weight) + colorize(values) * weight).astype(np.uint8))
-    above = Image.fromarray(np.where(result.mask_at(*image.size), np.uint8(255), np.uint8(0)))
-    near, far = above.filter(ImageFilter.MaxFilter(3)), above.filter(ImageFilter.MaxFilter(5))
-    inner = Image.fromarray(np.asarray(near) - np.asarray(above))
-    outer = Image.fromarray(np.asarray(far) - np.asarray(near))
-    blended.paste((255, 255, 255), mask=inner)  # white beside black is visible on any background
-    blended.paste((0, 0, 0), mask=outer)
+    draw_outlines(blended, result.mask_at(*image.size), result.core_at(*image.size))
     return blended
+
+
+def draw_outlines(picture: Image.Image, regions: np.ndarray, cores: np.ndarray) -> None:
+    """Draw a thin dashed line around regions and a strong one around their cores, both outside of what they enclose.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+        RGB. It is drawn on.
+    regions, cores : ndarray of shape (h, w), bool
+        Of the size of the picture.
+    """
+    rows, columns = np.indices(regions.shape)
+    dashes = np.where((rows + columns) // _DASH_PX % 2, np.uint8(255), np.uint8(0))
+    picture.paste(Image.fromarray(dashes).convert("RGB"), mask=_ring(regions, 0, 1))
+    picture.paste((255, 255, 255), mask=_ring(cores, 0, 1))  # white beside black is visible on any background
+    picture.paste((0, 0, 0), mask=_ring(cores, 1, 2))
+
+
+def _ring(inside: np.ndarray, start_px: int, end_px: int) -> Image.Image:
+    """Return a mask of the pixels whose distance to those inside is above `start_px` and at most `end_px`."""
+    filled = Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0)))
+    near, far = (filled.filter(ImageFilter.MaxFilter(2 * side + 1)) for side in (start_px, end_px))
+    return Image.fromarray(np.asarray(far) - np.asarray(near))
 
 
 def _draw_header(canvas: Image.Image, result: Inspection) -> None:
@@ -185,3 +208,14 @@ def _draw_scale(canvas: Image.Image, left: int, top: int, height: int) -> None:
         at_limit = value == 1.0
         draw.line((left if at_limit else left + 14, y, left + 22, y), fill=_INK, width=2 if at_limit else 1)
         draw.text((left + 26, y), label, font=ImageFont.load_default(13), fill=_INK, anchor="lm")
+
+
+def _draw_key(canvas: Image.Image, y: int) -> None:
+    """Tell what both kinds of outlines mean."""
+    draw, font, left = ImageDraw.Draw(canvas), ImageFont.load_default(13), _MARGIN
+    regions, cores = (np.zeros((canvas.height, canvas.width), bool) for _ in range(2))
+    for lines, text in ((regions, "above the limit"), (cores, "core: above 2/3 of the region's peak")):
+        lines[y - 4 : y + 5, left + 2 : left + 26] = True
+        draw.text((left + 34, y), text, font=font, fill=_INK, anchor="lm")
+        left += round(34 + draw.textlength(text, font=font) + 18)
+    draw_outlines(canvas, regions, cores)
