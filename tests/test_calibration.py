@@ -207,18 +207,27 @@ def test_command_evaluate_explains_wrong_input(part, test_set, tmp_path):
 
 
 def test_command_writes_masks_regions_and_a_page(part, cloth, tmp_path):
-    done = run("score", part, cloth / "line", "--masks", tmp_path / "masks", "--output", tmp_path / "r.jsonl",
-               "--report", tmp_path / "r.html")  # fmt: skip
+    done = run("score", part, cloth / "line", "--masks", tmp_path / "masks", "--core-masks", tmp_path / "cores",
+               "--output", tmp_path / "r.jsonl", "--report", tmp_path / "r.html")  # fmt: skip
     assert done.exit_code == 0, done.output
     rows = [json.loads(text) for text in (tmp_path / "r.jsonl").read_text().splitlines()]
     for row in rows:
         mask = np.asarray(Image.open(tmp_path / "masks" / f"{row['path'][-7:-4]}.png"))
         assert mask.shape == (288, 384) and set(np.unique(mask)) <= {0, 255}
+        core = np.asarray(Image.open(tmp_path / "cores" / f"{row['path'][-7:-4]}.png"))
+        assert core.shape == mask.shape and core.any() == mask.any() and (core <= mask).all()
         assert mask.any() == (row["verdict"] == "NG") == bool(row["regions"]) == bool(row["n_regions"])
         for region in row["regions"]:
             left, top, width, height = region["box_px"]
             assert mask[top : top + height, left : left + width].any()
             assert mask[region["peak_px"][1], region["peak_px"][0]] == 255
+            assert core[region["peak_px"][1], region["peak_px"][0]] == 255
+            assert 0 < region["core_area_px"] <= region["area_px"]
+            assert all(x >= left - 0.5 and y >= top - 0.5 for part in region["core_contours_px"] for x, y in part)
+    assert any(region["core_area_px"] < region["area_px"] for row in rows for region in row["regions"])
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("<figure>") == sum(
+        min(5, row["n_regions"]) for row in rows
+    )
     assert "<title>Images inspected with part.cfa</title>" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 

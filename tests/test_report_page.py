@@ -106,10 +106,11 @@ def test_nothing_is_fetched_and_every_name_is_escaped(tmp_path):
     parsed = Parsed(text)
     assert "http:" not in text and "https:" not in text
     sources = [a[key] for _, a in parsed.tags for key in ("src", "href") if key in a]
-    assert len(sources) == 2 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert len(sources) == 3 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "<b>&" not in text
     assert {len(set(a)) for a in parsed.all("img")} == {5}  # no additional attribute
-    assert [a["alt"] for a in parsed.all("img")] == [f"Image {HOSTILE}", f"Anomaly map of {HOSTILE}"]
+    names = [f"Image {HOSTILE}", f"Anomaly map of {HOSTILE}", f"Region 1 of {HOSTILE}"]
+    assert [a["alt"] for a in parsed.all("img")] == names
     words = "".join(parsed.texts)
     assert words.count(HOSTILE) == 1 + 2 + 2 + 3  # warning, card and its kind, error and its message, table
     assert "a & b" in words and "Limit <1>" in words
@@ -285,6 +286,15 @@ def test_list_of_regions_is_limited(tmp_path):
     text = written(page, tmp_path)
     assert text.count("area 81 px;") == MAX_REGIONS
     assert "8 regions above the limit" in text and "and 3 more" in text
+
+
+def test_core_is_told_where_it_is_smaller_than_the_region(tmp_path):
+    page = new_page()
+    core = {"core_box_px": (4, 5, 3, 2), "core_area_px": 6.0}
+    found = Region((3, 4, 5, 6), 21.0, None, 2.4, (4, 5), 1.2, [], **core)
+    add(page, gray_image(), result(2.4, regions=(found, replace(found, core_area_px=21.0))))
+    text = written(page, tmp_path)
+    assert text.count("; core 3 &times; 2 px, area 6 px") == text.count("; core ") == 1
 
 
 @pytest.mark.parametrize("size", [(700, 900), (40, 900), (900, 60), (33, 33)])

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass, replace
-
-from PIL import Image
 
 from ..errors import ImageError
 from ..results import Inspection, Region
+from .crops import Crop, data_url, draw_crops, jpeg
 from .markup import escaped, filter_tags, mistake_of, number
 from .overlay import RenderedImage
 
 MAX_REGIONS = 5  # listed on one card
 _LONG_SIDE_PX = 320
-_QUALITIES = (80, 65, 50, 35)  # of JPEG; fine texture gets a lower one, so that a full page has about 14 MB
-_IMAGE_BYTES = 16_384
+_IMAGE_BYTES = 16_384  # with base64, the pictures of a full page have at most 33 MB: 20 MB of images, 13 MB of crops
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,8 @@ class Card:
         Width and height of the images.
     problem : str
         Why there is no image.
+    crops : tuple of Crop
+        The first regions of an image that is NG.
     """
 
     place: int
@@ -45,6 +43,7 @@ class Card:
     images: tuple[str, ...]
     size_px: tuple[int, int]
     problem: str = ""
+    crops: tuple[Crop, ...] = ()
 
 
 def draw_card(place: int, rendered: RenderedImage, label: str) -> Card:
@@ -66,16 +65,9 @@ def draw_card(place: int, rendered: RenderedImage, label: str) -> Card:
     except ImageError as error:
         return Card(place, result, label, (), (1, 1), str(error))
     shown = [image] if heat_map is None else [image, heat_map]
-    return Card(place, result, label, tuple(map(_data_url, shown)), image.size)
-
-
-def _data_url(image: Image.Image) -> str:
-    for quality in _QUALITIES:
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=quality)
-        if file.tell() <= _IMAGE_BYTES:
-            break
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    urls = tuple(data_url(jpeg(one, _IMAGE_BYTES)) for one in shown)
+    crops = draw_crops(rendered.rgb, result.regions, MAX_REGIONS) if result.status == "ok" else ()
+    return Card(place, result, label, urls, image.size, crops=crops)
 
 
 def card_html(card: Card) -> str:
@@ -97,6 +89,7 @@ def card_html(card: Card) -> str:
         + (f"<div class='pair{shape}'>{images}</div>" if images else f"<p>No image: {escaped(card.problem)}</p>")
         + (f"<p class=note>{escaped(result.message)}</p>" if result.message else "")
         + _regions(result.regions)
+        + _crops(card.crops, name)
         + "</article>\n"
     )
 
@@ -114,17 +107,30 @@ def _regions(regions: tuple[Region, ...]) -> str:
     n = len(regions)
     lines = [_region(region) for region in regions[:MAX_REGIONS]]
     if n > MAX_REGIONS:
-        lines.append(f"<li>and {n - MAX_REGIONS} more")
-    return f"<p>{n} region{'s' * (n > 1)} above the limit</p><ul>{''.join(lines)}</ul>"
+        lines.append(f"<li class=more>and {n - MAX_REGIONS} more")
+    return f"<p>{n} region{'s' * (n > 1)} above the limit</p><ol>{''.join(lines)}</ol>"
 
 
 def _region(region: Region) -> str:
     left, top, w, h = region.box_px
     area_mm2 = "" if region.area_mm2 is None else f" = {region.area_mm2:.3g} mm²"
+    core = ""
+    if 0 < region.core_area_px < region.area_px:
+        core = f"; core {region.core_box_px[2]} &times; {region.core_box_px[3]} px, area {region.core_area_px:.0f} px"
     kind = "" if region.kind is None else f"; kind: <bdi>{escaped(region.kind)}</bdi>"
     if region.kind_certainty is not None:
         kind += f" (right for {region.kind_certainty:.0%} of left-out images)"
     return (
         f"<li>{w} &times; {h} px at x {left}, y {top}; area {region.area_px:.0f} px{area_mm2}; peak {region.peak:.2f}"
-        f"{kind}"
+        f"{core}{kind}"
     )
+
+
+def _crops(crops: tuple[Crop, ...], name: str) -> str:
+    figures = [
+        f'<figure><img src="{crop.url}" width={crop.box_px[2] * crop.enlarged} height={crop.box_px[3] * crop.enlarged}'
+        f' loading=lazy alt="Region {i} of {name}"><figcaption>{i}: {crop.box_px[2]} &times; {crop.box_px[3]} px'
+        f"{f', enlarged {crop.enlarged} times' if crop.enlarged > 1 else ', full resolution'}</figcaption></figure>"
+        for i, crop in enumerate(crops, 1)
+    ]
+    return f"<div class=crops>{''.join(figures)}</div>" if figures else ""
