@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from _outputs import ExportError
+from measure_offsets import add_offsets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the checkout need not be installed
 
@@ -67,6 +68,7 @@ def write(path: Path, graph: bytes, entry: dict[str, Any], check: Callable[[Back
         The ONNX file.
     graph : bytes
     entry : dict
+        The offsets of the outputs are measured and put into it.
     check : callable (Backbone) -> str
         Checks the network as `cfa-lite` opens it. What it returns is returned.
 
@@ -79,7 +81,10 @@ def write(path: Path, graph: bytes, entry: dict[str, Any], check: Callable[[Back
         made = Path(folder) / path.name
         made.write_bytes(graph)
         made.with_suffix(".json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-        said = check(Backbone(find_spec(made)))
+        backbone = Backbone(find_spec(made))
+        said = check(backbone)
+        add_offsets(entry, backbone)
+        made.with_suffix(".json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
         made.with_suffix(".json").replace(path.with_suffix(".json"))
         made.replace(path)
     return said

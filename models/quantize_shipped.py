@@ -29,6 +29,7 @@ import numpy as np
 import onnx
 from _drawn import calibration_images
 from _integers import attributes_of, channel_ranges, clipped_to_32_bits, rounded
+from measure_offsets import write_shipped
 from onnx import helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
@@ -221,6 +222,7 @@ def main():
     }
     manifest_path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     print(f"{path}: {path.stat().st_size} bytes, from {len(inputs)} images")
+    write_shipped([NAME])
 
 
 if __name__ == "__main__":

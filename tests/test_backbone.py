@@ -34,9 +34,9 @@ def test_shipped_networks_agree_with_torch(backbone, h, w):
 
 
 def test_lite0_is_small_and_has_three_outputs(lite0):
-    assert lite0.spec.outputs == (
+    assert [output._replace(offset_px=(0.0, 0.0)) for output in lite0.spec.outputs] == [
         BackboneOutput("stride4", 24, 4), BackboneOutput("stride8", 40, 8), BackboneOutput("stride16", 112, 16)
-    )  # fmt: skip
+    ]  # fmt: skip
     assert lite0.spec.seen() == {
         "mean": [127.0] * 3,
         "std": [128.0] * 3,
@@ -104,6 +104,9 @@ def test_backbone_other_than_the_fitted_one_is_refused(tmp_path, small_images):
         (lambda e: e["input"].update(std=[1, 0, 1]), "std above 0"),
         (lambda e: e.pop("outputs"), "KeyError: 'outputs'"),
         (lambda e: e.update(outputs=[]), "at least one"),
+        (lambda e: e["outputs"][0].update(offset_px=[0.5]), "offset|unpack"),
+        (lambda e: e["outputs"][0].update(offset_px=[0, 4.5]), "offset_px needs two numbers, each at most the stride"),
+        (lambda e: e["outputs"][0].update(offset_px=[0, float("nan")]), "offset_px needs two numbers"),
         (lambda e: e.update(sha256="0" * 64), "was changed or damaged"),
     ],
 )

@@ -21,11 +21,23 @@ _EXTERNAL_DATA = re.compile(rb"j..?\n\x08location\x12", re.DOTALL)
 
 
 class BackboneOutput(NamedTuple):
-    """One feature map of a backbone: the name of the graph's output, its channels, and its stride in pixels."""
+    """One feature map of a backbone.
+
+    Attributes
+    ----------
+    name : str
+        Of the graph's output.
+    channels : int
+    stride : int
+        In pixels.
+    offset_px : (float, float)
+        How far down and right of its true place the map shows everything, in pixels of the network's input.
+    """
 
     name: str
     channels: int
     stride: int
+    offset_px: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class BackboneSpec:
         return {
             "mean": list(self.mean),
             "std": list(self.std),
-            "outputs": [list(output) for output in self.outputs],
+            "outputs": [[output.name, output.channels, output.stride] for output in self.outputs],
         }
 
     @property
@@ -146,9 +158,7 @@ def _spec_of(name: str, path: Path, entry: dict[str, Any], manifest: Path) -> Ba
             input_name=str(entry["input"]["name"]),
             mean=tuple(map(float, entry["input"]["mean"])),
             std=tuple(map(float, entry["input"]["std"])),
-            outputs=tuple(
-                BackboneOutput(str(o["name"]), int(o["channels"]), int(o["stride"])) for o in entry["outputs"]
-            ),
+            outputs=tuple(map(_output, entry["outputs"])),
             graph=graph,
         )
         _check_numbers(spec)
@@ -171,6 +181,11 @@ def _spec_of(name: str, path: Path, entry: dict[str, Any], manifest: Path) -> Ba
     return spec
 
 
+def _output(entry: dict[str, Any]) -> BackboneOutput:
+    down, right = (float(value) for value in entry.get("offset_px", (0, 0)))
+    return BackboneOutput(str(entry["name"]), int(entry["channels"]), int(entry["stride"]), (down, right))
+
+
 def _check_numbers(spec: BackboneSpec) -> None:
     numbers = (*spec.mean, *spec.std)
     if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, numbers)) or min(spec.std) <= 0:
@@ -178,3 +193,5 @@ def _check_numbers(spec: BackboneSpec) -> None:
     sizes = [size for output in spec.outputs for size in (output.channels, output.stride)]
     if not sizes or min(sizes) < 1 or max(sizes) > _MAX_SIZE:
         raise ValueError(f"outputs: at least one is required, with channels and stride from 1 to {_MAX_SIZE}")
+    if not all(abs(value) <= output.stride for output in spec.outputs for value in output.offset_px):
+        raise ValueError("outputs: offset_px needs two numbers, each at most the stride")

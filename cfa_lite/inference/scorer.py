@@ -40,6 +40,9 @@ class Scorer:
         images divided by their mean score.
     mask : InspectionMask or None
     known : KnownDefects or None
+    offsets_px : tuple of (float, float)
+        For each output of the backbone, how far down and right of its true place its feature map shows everything, in
+        pixels of the network's input. The anomaly map is moved back by it; the score map is not. Empty for no offset.
 
     Notes
     -----
@@ -57,6 +60,7 @@ class Scorer:
     map_unit: float = 1.0
     mask: InspectionMask | None = None
     known: KnownDefects | None = None
+    offsets_px: tuple[tuple[float, float], ...] = ()
 
     @property
     def n_scales(self) -> int:
@@ -179,7 +183,13 @@ class Scorer:
 
     def _plain_map(self, distances: DistanceMaps, size_px: tuple[int, int]) -> np.ndarray:
         weights = [1 / (level.distance_mean * len(self.levels)) for level in self.levels]
-        return self._weighted(distances, self.levels, weights, size_px, self.map_smoothing)
+        offsets_px = [self._offset_px(level.key) for level in self.levels] if self.offsets_px else None
+        return self._weighted(distances, self.levels, weights, size_px, self.map_smoothing, offsets_px)
+
+    def _offset_px(self, key: LevelKey) -> tuple[float, float]:
+        """Return how far down and right of its true place a level shows everything, in pixels of the working size."""
+        down, right = self.offsets_px[key.output]
+        return down * key.divisor, right * key.divisor
 
     def _weighted(
         self,
@@ -188,8 +198,10 @@ class Scorer:
         weights: list[float],
         size_px: tuple[int, int],
         smoothing: float,
+        offsets_px: list[tuple[float, float]] | None = None,
     ) -> np.ndarray:
-        weighted = anomaly_map.weighted_map((distances[level.key] for level in levels), weights, size_px, smoothing)
+        of_levels = (distances[level.key] for level in levels)
+        weighted = anomaly_map.weighted_map(of_levels, weights, size_px, smoothing, offsets_px)
         return anomaly_map.remove_background(weighted, self.background_share, self._inside(size_px))
 
     def _inside(self, size_px: tuple[int, int]) -> np.ndarray | None:
@@ -226,6 +238,7 @@ class Scorer:
             "background_share": self.background_share,
             "map_smoothing": self.map_smoothing,
             "map_unit": self.map_unit,
+            "offsets_px": [list(offset) for offset in self.offsets_px],
             "levels": levels,
             "known_defects": None if self.known is None else self.known.to_dict(),
         }

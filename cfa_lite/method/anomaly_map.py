@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ _MEDIAN_STEP = 4  # the median uses every 4th row and column; the smoothed map h
 
 
 @lru_cache(maxsize=256)
-def _side_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
+def _side_matrix(n_in: int, n_out: int, sigma: float, offset: float) -> np.ndarray:
     """Combine bilinear interpolation and Gaussian smoothing along one side into a matrix (n_out, n_in) float64.
 
     Both are linear and separable. The Gaussian mirrors the edges.
@@ -34,17 +35,17 @@ def _side_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
     source = np.minimum(source, 2 * n_out - 1 - source)
     gaussian = np.zeros((n_out, n_out))
     np.add.at(gaussian, (np.broadcast_to(rows[:, None], source.shape), source), kernel)
-    matrix: np.ndarray = gaussian @ bilinear_matrix(n_in, n_out)
+    matrix: np.ndarray = gaussian @ bilinear_matrix(n_in, n_out, offset)
     return matrix
 
 
 @lru_cache(maxsize=256)
-def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _taps(n_in: int, n_out: int, sigma: float, offset: float, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Extract the band of one side's matrix that is not 0: its first column in each row, and its values.
 
     The first columns have shape (n_out,), the values (n_out, n_taps). With a `sigma` of 0 the matrix only interpolates.
     """
-    matrix = _side_matrix(n_in, n_out, sigma) if sigma > 0 else bilinear_matrix(n_in, n_out)
+    matrix = _side_matrix(n_in, n_out, sigma, offset) if sigma > 0 else bilinear_matrix(n_in, n_out, offset)
     used = matrix != 0
     first, last = used.argmax(1), n_in - 1 - used[:, ::-1].argmax(1)
     n_taps = int((last - first).max()) + 1
@@ -52,7 +53,9 @@ def _taps(n_in: int, n_out: int, sigma: float, dtype: np.dtype[Any]) -> tuple[np
     return first, np.take_along_axis(matrix, first[:, None] + np.arange(n_taps), 1).astype(dtype)
 
 
-def add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
+def add_resized(
+    patch_map: np.ndarray, sigma: float, total: np.ndarray, offset_px: tuple[float, float] = (0.0, 0.0)
+) -> None:
     """Resize a map bilinearly, smooth it, and add it to another one.
 
     Parameters
@@ -62,6 +65,8 @@ def add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
         Standard deviation of the Gaussian in pixels of `total`.
     total : ndarray (h, w) float32 or float64
         The resized map is added to it, in its dtype.
+    offset_px : (float, float), default: (0, 0)
+        How far down and right of its true place everything in the map is, in pixels of `total`. It is moved back.
 
     Notes
     -----
@@ -69,12 +74,16 @@ def add_resized(patch_map: np.ndarray, sigma: float, total: np.ndarray) -> None:
     """
     (h_in, w_in), (h, w), dtype = patch_map.shape, total.shape, total.dtype
     wide = np.zeros((w, h_in), dtype)
-    _kernels.add_combined_rows(*_taps(w_in, w, sigma, dtype), np.ascontiguousarray(patch_map.T), wide)
-    _kernels.add_combined_rows(*_taps(h_in, h, sigma, dtype), np.ascontiguousarray(wide.T), total)
+    _kernels.add_combined_rows(*_taps(w_in, w, sigma, offset_px[1], dtype), np.ascontiguousarray(patch_map.T), wide)
+    _kernels.add_combined_rows(*_taps(h_in, h, sigma, offset_px[0], dtype), np.ascontiguousarray(wide.T), total)
 
 
 def weighted_map(
-    distance_maps: Iterable[np.ndarray], weights: Iterable[float], size_px: tuple[int, int], smoothing: float
+    distance_maps: Iterable[np.ndarray],
+    weights: Iterable[float],
+    size_px: tuple[int, int],
+    smoothing: float,
+    offsets_px: Iterable[tuple[float, float]] | None = None,
 ) -> np.ndarray:
     """Resize the distance maps of all levels bilinearly, smooth them, and sum them up with weights.
 
@@ -88,6 +97,9 @@ def weighted_map(
         Height and width of the working size.
     smoothing : float
         Standard deviation of the Gaussian as a share of the short side.
+    offsets_px : iterable of (float, float), optional
+        How far down and right of its true place each level shows everything, in pixels of the working size. By default
+        nothing is moved back.
 
     Returns
     -------
@@ -95,17 +107,17 @@ def weighted_map(
 
     Notes
     -----
-    Maps on the same grid are summed before they are resized.
+    Maps on the same grid with the same offset are summed before they are resized.
     """
-    sums: dict[tuple[int, ...], np.ndarray] = {}
-    for distances, weight in zip(distance_maps, weights):
+    sums: dict[tuple[tuple[int, ...], tuple[float, float]], np.ndarray] = {}
+    for distances, weight, offset_px in zip(distance_maps, weights, offsets_px or itertools.repeat((0.0, 0.0))):
         weighted = distances * np.float32(weight)
-        known = sums.get(distances.shape)
-        sums[distances.shape] = weighted if known is None else known + weighted
+        known = sums.get((distances.shape, offset_px))
+        sums[distances.shape, offset_px] = weighted if known is None else known + weighted
     sigma = smoothing * min(*size_px, SHORT_SIDE_PX)
     total = np.zeros(size_px, np.float32)
-    for weighted in sums.values():
-        add_resized(weighted, sigma, total)
+    for (_, offset_px), weighted in sums.items():
+        add_resized(weighted, sigma, total, offset_px)
     return total
 
 

@@ -9,12 +9,14 @@ from PIL import Image
 
 
 @lru_cache(maxsize=256)
-def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
+def bilinear_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:
     """Build the matrix that resizes a column of `n_in` values to `n_out` values bilinearly.
 
     Parameters
     ----------
     n_in, n_out : int, at least 1
+    offset : float, default: 0
+        Where the values are too far along the column, in output pixels. The matrix moves them back.
 
     Returns
     -------
@@ -25,7 +27,7 @@ def bilinear_matrix(n_in: int, n_out: int) -> np.ndarray:
     -----
     Pixel centers are at half-integer coordinates. Beyond the first and the last center, the value of the edge is used.
     """
-    place = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
+    place = (np.arange(n_out) + 0.5 + offset) * n_in / n_out - 0.5
     low = np.floor(place).astype(np.int64)
     part = place - low
     matrix = np.zeros((n_out, n_in))

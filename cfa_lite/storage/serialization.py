@@ -179,7 +179,16 @@ def restore_levels(meta: Meta, arrays: Arrays, mask: InspectionMask | None) -> S
         map_unit=positive(meta["map_unit"], "map_unit"),
         mask=mask,
         known=taught.restore_known(meta["known_defects"], arrays, levels),
+        offsets_px=_offsets(meta.get("offsets_px", []), n_outputs),
     )
+
+
+def _offsets(given: Any, n_outputs: int) -> tuple[tuple[float, float], ...]:
+    """Check the offsets of the backbone's outputs. Models from before there were offsets have none."""
+    found = tuple((float(down), float(right)) for down, right in given)
+    if len(found) not in (0, n_outputs) or not all(abs(value) <= _MAX_SIDE_PX for pair in found for value in pair):
+        raise ValueError(f"offsets_px is {given!r}")
+    return found
 
 
 def _level(i: int, entry: dict[str, Any], arrays: Arrays) -> Level:

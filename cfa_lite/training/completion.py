@@ -29,7 +29,8 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
     fitted = {**adapted.fitted, **others}
     distances = [{**d, **o} for d, o in zip(adapted.distances, cross.held_out(unpooled, others))]
     held_out = HeldOutImages(images, distances, settings.n_threads, settings.progress)
-    plain = scorer_of(started, fitted, distances, settings)
+    offsets_px = tuple(output.offset_px for output in spec.outputs)
+    plain = replace(scorer_of(started, fitted, distances, settings), offsets_px=offsets_px)
     means = held_out.position_means(plain) if settings.ingredients.position_mean else None
     decision = None
     if means is not None:
