@@ -257,10 +257,10 @@ def core_level(peak: float) -> float:
 
 def _resized(inside: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize a mask (h, w) so that every cell that is True has at least one pixel."""
-    cells = Image.fromarray(inside.astype(np.float32))
-    is_larger = width >= cells.width and height >= cells.height
-    how = Image.Resampling.NEAREST if is_larger else Image.Resampling.BOX
-    return np.asarray(cells.resize((width, height), how)) > 0
+    if width >= inside.shape[1] and height >= inside.shape[0]:
+        cells = Image.fromarray(inside.astype(np.uint8))
+        return np.asarray(cells.resize((width, height), Image.Resampling.NEAREST)) > 0
+    return np.asarray(Image.fromarray(inside.astype(np.float32)).resize((width, height), Image.Resampling.BOX)) > 0
 
 
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))

@@ -71,8 +71,8 @@ SHIFTED = (
 def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, core_masks: Path | None, report: Path | None, resume: bool,
           fail_on_anomaly: bool, checks: bool | None, max_megapixels: float | None, sensitivity: float | None,
-          threshold: float | None,
-          backbone: Path | None, threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+          threshold: float | None, backbone: Path | None, threads: int | None, workers: int | None,
+          scheduler: str | None) -> None:  # fmt: skip
     """Inspect IMAGES (folders or files) with the model PART.
 
     Each image gives one line on stdout: the verdict, the score, the path and a message. The limit is a score of 1.0.
