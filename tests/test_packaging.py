@@ -67,7 +67,7 @@ def metadata(wheel):
 def test_metadata(metadata):
     assert (metadata["Name"], metadata["Version"]) == ("cfa-lite", __version__)
     assert (metadata["Requires-Python"], metadata["License-Expression"]) == (">=3.9", "Apache-2.0")
-    assert metadata.get_all("Provides-Extra") == ["dask", "test", "export", "docs", "lint"]
+    assert metadata.get_all("Provides-Extra") == ["dask", "station", "test", "export", "docs", "lint"]
 
 
 def test_oldest_versions_are_the_lower_bounds(metadata, pytestconfig):

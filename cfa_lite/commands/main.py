@@ -21,6 +21,7 @@ from .options import EXIT_STOPPED
 from .score import score
 from .teach import teach
 from .waiting import current
+from .watch import watch
 
 
 class _Commands(click.Group):
@@ -64,5 +65,5 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, teach, info, benchmark, demo):
+for command in (fit, score, evaluate, calibrate, teach, watch, info, benchmark, demo):
     main.add_command(command)

@@ -1,0 +1,184 @@
+"""``cfa-lite watch``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ImageError, OutputError
+from . import options
+from .inspecting import ImageWriter, Lines, Task
+from .options import PATH
+
+if TYPE_CHECKING:
+    from ..base.detector import Detector
+    from ..distributed.executor import Executor
+    from ..line.arrivals import Arrival
+    from ..results import Inspection
+
+_N_AT_ONCE = 32  # images between two looks at the folders
+_N_PER_WORKER = 32
+
+
+@click.command()
+@click.argument("pairs", metavar="PART FOLDER...", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--output", type=PATH, metavar="FILE", required=True, help="Write the results to this file: .csv or .jsonl."
+)
+@click.option("--format", "fmt", type=click.Choice(["csv", "jsonl"]), help="Format of FILE.")
+@click.option(
+    "--journal", type=PATH, metavar="FILE",
+    help="Remember here which images are done, on a local disk. By default FILE.journal beside --output.",
+)  # fmt: skip
+@click.option(
+    "--maps", type=PATH, metavar="DIR", help="Write anomaly maps: 32-bit TIFF of the image's size. 1.0 is the limit."
+)
+@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNG files that show the image and its anomaly map.")
+@click.option("--masks", type=PATH, metavar="DIR", help="Write the regions above the limit: 8-bit PNG, 255 inside.")
+@click.option(
+    "--move-to", type=PATH, metavar="DIR", help="Move each inspected image to DIR/OK, DIR/UNSURE, DIR/NG, ..."
+)
+@click.option(
+    "--poll", type=click.FloatRange(0.01), default=0.5, show_default=True, metavar="SECONDS",
+    help="Time between two looks at the folders. If watchdog is installed, changes of local files are noticed earlier.",
+)  # fmt: skip
+@click.option(
+    "--patience", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
+    help="A file that cannot be read as an image becomes an ERROR when it has not changed for this time.",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="Inspect the images that are there, wait for those being written, and end.")
+@options.threads
+@options.workers
+@options.dask
+def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path | None, maps: Path | None,
+          overlays: Path | None, masks: Path | None, move_to: Path | None, poll: float, patience: float, once: bool,
+          threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+    """Inspect each new image in FOLDER and below with the model PART, once, in the order of arrival.
+
+    Several products have a model and a folder each: PART FOLDER PART FOLDER. Images that are there at the start are
+    inspected first, unless an earlier watch with the same --output has done it. A file that is still being written is
+    waited for.
+
+    After a crash, a power cut or a stop, start the same command again: each image gets exactly one row. While a disk is
+    full or a share is away, images wait.
+
+    Ctrl-C, or the signal TERM, ends the watch after the image at hand. Exit codes: 0 ended, 1 failed, 2 wrong usage.
+
+    \b
+    Example:
+      cfa-lite watch part.cfa line/ --output results.csv --move-to done/
+    """
+    from ..line.arrivals import Arrivals
+    from ..line.journal import Journal
+    from ..line.table import Table
+    from ..line.waking import Waker, ended_by_signals, woken_by_changes
+    from ..line.watching import Station, Watch
+    from ..report import outputs, tables
+    from ..report.overlay import RenderedImage
+
+    parts, folders = _parts_and_folders(pairs)
+    table_format = fmt or tables.format_of(output)
+    writer = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks)))
+    moved = [outputs.make_folder(move_to)] if move_to else []
+    _refuse_inputs_as_outputs(folders, [*writer.folders.values(), *moved])
+    for folder in folders:
+        if once and not folder.is_dir():
+            raise ImageError(f"{folder} does not exist. Check the path.")
+    models = _load(parts)
+    pool = options.executor(workers, scheduler, threads)
+    lines, counts = Lines(None), Counter[str]()
+    with_maps = bool(writer.folders)
+
+    def write(path: Path, name: Path, result: Inspection) -> None:
+        writer.take(Task(path, name), RenderedImage(path, result))
+
+    def show(result: Inspection) -> None:
+        counts[result.verdict] += 1
+        lines.take(Task(Path(result.path)), RenderedImage(result.path, result))
+
+    def tell(message: str) -> None:
+        click.echo(message, err=True)
+
+    def inspect(arrivals: Sequence[Arrival]) -> Iterator[Inspection]:
+        return _inspect(models, arrivals, threads) if pool is None else _in_pool(pool, models, arrivals, with_maps)
+
+    kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, tables.header(table_format))
+    n_at_once = _N_AT_ONCE if pool is None else _N_PER_WORKER * pool.n_tasks
+    station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once)
+    waker = Waker()
+    table = Table(output, kept)
+    arrivals = Arrivals(folders, [*writer.folders.values(), *moved], kept, patience, tell)
+    try:
+        with ended_by_signals(waker), woken_by_changes(waker, folders):
+            tell(f"watching {', '.join(map(str, folders))}")
+            Watch(station, kept, table, arrivals, waker, table_format).run(only_present=once)
+    finally:
+        table.close()
+        kept.close()
+    tell(_summary(counts))
+
+
+def _summary(counts: Counter[str]) -> str:
+    from ..results import VERDICTS
+
+    n = sum(counts.values())
+    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    return f"{n} image{'s' * (n != 1)} in this run" + (f": {counted}" if n else "")
+
+
+def _parts_and_folders(pairs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    if len(pairs) % 2:
+        raise click.UsageError("Give a folder for each model: PART FOLDER, or PART FOLDER PART FOLDER.")
+    parts, folders = list(pairs[::2]), list(pairs[1::2])
+    for folder in folders:
+        if folder.is_file():
+            raise click.UsageError(f"{folder} is a file. Give a model, and then the folder that it watches.")
+    places = [folder.resolve() for folder in folders]
+    for i, place in enumerate(places):
+        if any(place == other or place in other.parents for other in places[:i] + places[i + 1 :]):
+            raise click.UsageError(f"{folders[i]} is, or contains, another watched folder. Watch separate folders.")
+    return parts, folders
+
+
+def _refuse_inputs_as_outputs(folders: Sequence[Path], outputs: Sequence[Path]) -> None:
+    watched = {folder.resolve(): folder for folder in folders}
+    for output in outputs:
+        place = output.resolve()
+        for folder, given in watched.items():
+            if place == folder or place in folder.parents:
+                raise OutputError(
+                    f"{output} is the watched folder {given}, or contains it. Choose another folder, which may be"
+                    " inside it."
+                )
+
+
+def _load(parts: Sequence[Path]) -> list[Detector]:
+    from ..estimator import load
+
+    models = [load(part, threads=1) for part in parts]  # several images at once, each on one thread
+    for model in models:
+        model.open_backbone()
+    return models
+
+
+def _inspect(models: Sequence[Detector], arrivals: Sequence[Arrival], n_threads: int | None) -> Iterator[Inspection]:
+    from .. import threads
+
+    def one(arrival: Arrival) -> Inspection:
+        return next(models[arrival.folder].inspect_many([arrival.path]))
+
+    return threads.ordered_map(one, arrivals, threads.resolve(n_threads))
+
+
+def _in_pool(
+    pool: Executor, models: Sequence[Detector], arrivals: Sequence[Arrival], with_maps: bool
+) -> Iterator[Inspection]:
+    from ..distributed import jobs
+
+    for folder, images in groupby(arrivals, key=lambda arrival: arrival.folder):
+        yield from jobs.inspect_many(pool, models[folder], [image.path for image in images], with_maps)

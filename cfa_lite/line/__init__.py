@@ -1,0 +1,1 @@
+"""On the line: watching folders, and answering other programs."""

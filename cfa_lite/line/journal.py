@@ -1,0 +1,242 @@
+"""The journal of a watch: which images were inspected, with their rows, in one SQLite file.
+
+The journal is the truth, and the table of results is a copy of its rows. An image counts as inspected when its row is
+in the journal, so a process that is killed between any two steps can tell what is done and what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OutputError
+
+VERSION = "1"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS images (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    verdict TEXT NOT NULL,
+    row BLOB NOT NULL,
+    row_end INTEGER NOT NULL,
+    destination BLOB,
+    is_moved INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
+CREATE INDEX IF NOT EXISTS images_to_move ON images (id) WHERE destination IS NOT NULL AND NOT is_moved;
+"""
+
+
+class NotKeptError(OutputError):
+    """The journal cannot be written: no image since the last `Journal.commit` is in it."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file held when it was read.
+
+    Attributes
+    ----------
+    stamp : (int, int)
+        Size in bytes and time of the last change in nanoseconds.
+    digest : bytes
+        Hash of the content, b"" if it could not be read.
+    """
+
+    stamp: tuple[int, int]
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Move:
+    """An image that must be moved to its destination.
+
+    Attributes
+    ----------
+    number : int
+        Of the image in the journal.
+    path, destination : Path
+    content : Content
+    """
+
+    number: int
+    path: Path
+    destination: Path
+    content: Content
+
+
+class Journal:
+    """The journal of a watch. Only one process can have it open.
+
+    Parameters
+    ----------
+    path : Path
+        It is made if it does not exist.
+    fmt : {"csv", "jsonl"}
+        Format of the rows.
+    header : str
+        First line of the table, "" for none.
+
+    Raises
+    ------
+    OutputError
+        If the file is no journal of this version, holds rows of the other format, is open in another process, or cannot
+        be written.
+    """
+
+    def __init__(self, path: Path, fmt: str, header: str) -> None:
+        self.path = path
+        self.header = header.encode()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=1)
+            # The exclusive lock keeps a second watch away, and makes the write-ahead log work without shared memory.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a row is on the disk before its image is moved
+            self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+            self._check("version", VERSION)
+            self._check("format", fmt)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise OutputError(
+                    f"{path} is in use by another cfa-lite watch. Stop it, or give another --output."
+                ) from error
+            raise OutputError(f"{path} cannot be written ({error}). Check the folder and the free space.") from error
+        except sqlite3.DatabaseError as error:
+            raise OutputError(
+                f"{path} is not a journal of cfa-lite watch ({error}). Give another --journal."
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from error
+
+    def _check(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+        (found,) = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        if found != value:
+            raise OutputError(
+                f"{self.path} is a journal of {name} {found}, and this run needs {name} {value}. Give another --output"
+                " or --journal."
+            )
+
+    def __len__(self) -> int:
+        n: int = self._db.execute("SELECT COALESCE(MAX(id), 0) FROM images").fetchone()[0]
+        return n
+
+    def holds(self, path: Path, content: Content) -> bool:
+        """Return whether the content of a file was inspected under this path.
+
+        A file whose time has changed but whose content has not is the same image: some file systems round times when
+        they are mounted again. After an image was moved, a file of its name is a new image.
+        """
+        found = self._db.execute(
+            "SELECT id, size, mtime_ns, digest, destination IS NOT NULL AND is_moved FROM images WHERE path = ?"
+            " ORDER BY id DESC LIMIT 1",
+            (os.fsencode(path),),
+        ).fetchone()
+        if found is None or found[4]:
+            return False
+        if (found[1], found[2]) == content.stamp:
+            return True
+        if not content.digest or found[3] != content.digest:
+            return False
+        self._db.execute("UPDATE images SET mtime_ns = ? WHERE id = ?", (content.stamp[1], found[0]))
+        return True
+
+    def has_stamp(self, path: Path, stamp: tuple[int, int]) -> bool:
+        """Return whether a file was inspected under this path with this stamp. The file need not be read."""
+        return self.holds(path, Content(stamp, b""))
+
+    def has_name(self, name: str) -> bool:
+        """Return whether an earlier image has this name for its output files."""
+        found = self._db.execute("SELECT 1 FROM images WHERE name = ?", (name.casefold(),)).fetchone()
+        return found is not None
+
+    def add(self, path: Path, content: Content, name: str, verdict: str, row: bytes, destination: Path | None) -> None:
+        """Add an inspected image. It is on the disk after the next `commit`.
+
+        Raises
+        ------
+        NotKeptError
+            If it cannot be written, for example because the disk is full. All images since the last `commit` are then
+            forgotten.
+        """
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "INSERT INTO images (path, size, mtime_ns, digest, name, verdict, row, row_end, destination, is_moved)"
+                " SELECT ?, ?, ?, ?, ?, ?, ?, ? + COALESCE((SELECT row_end FROM images ORDER BY id DESC LIMIT 1), ?),"
+                " ?, 0",
+                (
+                    os.fsencode(path), *content.stamp, content.digest, name.casefold(), verdict, row, len(row),
+                    len(self.header), None if destination is None else os.fsencode(destination),
+                ),
+            )  # fmt: skip
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Write the added images to the disk. If this raises a NotKeptError, they are forgotten."""
+        try:
+            self._db.commit()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> NotKeptError:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.rollback()
+        return NotKeptError(f"{self.path} cannot be written ({error}). Free space for it.")
+
+    def rows_after(self, number: int) -> Iterator[tuple[int, bytes]]:
+        """Yield number and row of each image after the one of this number."""
+        yield from self._db.execute("SELECT id, row FROM images WHERE id > ? ORDER BY id", (number,))
+
+    def last_row_within(self, n_bytes: int) -> tuple[int, int]:
+        """Return number and end of the last row that ends within the first `n_bytes` of the table.
+
+        Zero and the length of the header if there is none.
+        """
+        found: tuple[int, int] | None = self._db.execute(
+            "SELECT id, row_end FROM images WHERE row_end <= ? ORDER BY id DESC LIMIT 1", (n_bytes,)
+        ).fetchone()
+        return found or (0, len(self.header))
+
+    def to_move(self) -> list[Move]:
+        """Return the images that are not yet at their destinations."""
+        found = self._db.execute(
+            "SELECT id, path, destination, size, mtime_ns, digest FROM images"
+            " WHERE destination IS NOT NULL AND NOT is_moved ORDER BY id"
+        )
+        return [
+            Move(number, Path(os.fsdecode(path)), Path(os.fsdecode(destination)), Content((size, time), digest))
+            for number, path, destination, size, time, digest in found
+        ]
+
+    def set_destination(self, number: int, destination: Path | None) -> None:
+        """Change the destination of an image; with None it stays where it is."""
+        given = None if destination is None else os.fsencode(destination)
+        self._write("UPDATE images SET destination = ? WHERE id = ?", given, number)
+
+    def set_moved(self, number: int) -> None:
+        """Note that an image is at its destination."""
+        self._write("UPDATE images SET is_moved = 1 WHERE id = ?", number)
+
+    def _write(self, statement: str, *values: object) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
