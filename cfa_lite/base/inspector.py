@@ -25,6 +25,7 @@ from ..method import limits
 from ..parameter_types import Parameter
 from ..results import Inspection, not_scored
 from ..storage import serialization
+from .calibration import calibration_results
 from .image_lists import as_list
 from .sklearn_contract import OutlierDetectorContract
 
@@ -189,15 +190,7 @@ class Inspector(OutlierDetectorContract):
         listed = as_list(good)
         if not listed:
             raise ImageError("There are no images to calibrate with. Pass at least one good image.")
-        results = []
-        for done, result in enumerate(self.inspect_many(listed), 1):
-            if result.status != "ok":
-                raise ImageError(
-                    f"{result.path} cannot be used for calibration ({result.message}) Remove it, or replace it."
-                )
-            results.append(result)
-            if progress:
-                progress("scoring good images", done, len(listed))
+        results = calibration_results(self.inspect_many(listed), len(listed), progress)
         scores = np.array([result.raw_score for result in results], np.float32)
         groups = grouping.of_names([result.path for result in results], params["group_by"], product.training)
         rates = params["false_alarm_rate"], params["unsure_rate"]

@@ -230,3 +230,29 @@ def executor(n_workers: int | None, scheduler: str | None, n_threads: int | None
     from ..distributed.executor import Executor
 
     return click.get_current_context().with_resource(Executor(n_workers, scheduler, n_threads))
+
+
+_IMAGE_FOLDERS = (
+    click.option(
+        "--maps", type=PATH, metavar="DIR",
+        help="Write anomaly maps: 32-bit TIFF of the image's size. 1.0 is the limit.",
+    ),
+    click.option(
+        "--overlays", type=PATH, metavar="DIR", help="Write PNG files that show the image and its anomaly map."
+    ),
+    click.option(
+        "--masks", type=PATH, metavar="DIR", help="Write the regions above the limit: 8-bit PNG, 255 inside."
+    ),
+    click.option(
+        "--core-masks", type=PATH, metavar="DIR",
+        help="Write the cores of the regions, where the map is above two thirds of the region's peak: 8-bit PNG, 255"
+        " inside.",
+    ),
+)  # fmt: skip
+
+
+def image_folders(command: Command) -> Command:
+    """Add --maps, --overlays, --masks and --core-masks: the folders of an `ImageWriter`."""
+    for option in reversed(_IMAGE_FOLDERS):
+        command = option(command)
+    return command

@@ -41,16 +41,7 @@ SHIFTED = (
     help="Format of FILE, or of stdout without --output. csv-semicolon opens in Excel where the decimal mark is a"
     " comma.",
 )
-@click.option(
-    "--maps", type=PATH, metavar="DIR", help="Write anomaly maps: 32-bit TIFF of the image's size. 1.0 is the limit."
-)
-@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNG files that show the image and its anomaly map.")
-@click.option("--masks", type=PATH, metavar="DIR", help="Write the regions above the limit: 8-bit PNG, 255 inside.")
-@click.option(
-    "--core-masks", type=PATH, metavar="DIR",
-    help="Write the cores of the regions, where the map is above two thirds of the region's peak: 8-bit PNG, 255"
-    " inside.",
-)  # fmt: skip
+@options.image_folders
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write a report page: one file that needs no network.")
 @click.option(
     "--resume", is_flag=True, help="Continue an earlier run: keep the rows in --output and inspect the other images."

@@ -35,11 +35,7 @@ _N_PER_WORKER = 32
     "--journal", type=PATH, metavar="FILE",
     help="Remember here which images are done, on a local disk. By default FILE.journal beside --output.",
 )  # fmt: skip
-@click.option(
-    "--maps", type=PATH, metavar="DIR", help="Write anomaly maps: 32-bit TIFF of the image's size. 1.0 is the limit."
-)
-@click.option("--overlays", type=PATH, metavar="DIR", help="Write PNG files that show the image and its anomaly map.")
-@click.option("--masks", type=PATH, metavar="DIR", help="Write the regions above the limit: 8-bit PNG, 255 inside.")
+@options.image_folders
 @click.option(
     "--move-to", type=PATH, metavar="DIR", help="Move each inspected image to DIR/OK, DIR/UNSURE, DIR/NG, ..."
 )
@@ -56,8 +52,9 @@ _N_PER_WORKER = 32
 @options.workers
 @options.dask
 def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path | None, maps: Path | None,
-          overlays: Path | None, masks: Path | None, move_to: Path | None, poll: float, patience: float, once: bool,
-          threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+          overlays: Path | None, masks: Path | None, core_masks: Path | None, move_to: Path | None, poll: float,
+          patience: float, once: bool, threads: int | None, workers: int | None,
+          scheduler: str | None) -> None:  # fmt: skip
     """Inspect each new image in FOLDER and below with the model PART, once, in the order of arrival.
 
     Several products have a model and a folder each: PART FOLDER PART FOLDER. Images that are there at the start are
@@ -83,7 +80,7 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
 
     parts, folders = _parts_and_folders(pairs)
     table_format = fmt or tables.format_of(output)
-    writer = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks)))
+    writer = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks, core_masks)))
     moved = [outputs.make_folder(move_to)] if move_to else []
     _refuse_inputs_as_outputs(folders, [*writer.folders.values(), *moved])
     for folder in folders:
