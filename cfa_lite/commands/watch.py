@@ -30,7 +30,12 @@ _N_PER_WORKER = 32
 @click.option(
     "--output", type=PATH, metavar="FILE", required=True, help="Write the results to this file: .csv or .jsonl."
 )
-@click.option("--format", "fmt", type=click.Choice(["csv", "jsonl"]), help="Format of FILE.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["csv", "csv-semicolon", "jsonl"]),
+    help="Format of FILE. csv-semicolon opens in Excel where the decimal mark is a comma.",
+)
 @click.option(
     "--journal", type=PATH, metavar="FILE",
     help="Remember here which images are done, on a local disk. By default FILE.journal beside --output.",
@@ -104,7 +109,7 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     def inspect(arrivals: Sequence[Arrival]) -> Iterator[Inspection]:
         return _inspect(models, arrivals, threads) if pool is None else _in_pool(pool, models, arrivals, with_maps)
 
-    kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, tables.header(table_format))
+    kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, tables.beginning(table_format))
     n_at_once = _N_AT_ONCE if pool is None else _N_PER_WORKER * pool.n_tasks
     station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once)
     waker = Waker()

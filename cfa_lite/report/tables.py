@@ -51,6 +51,11 @@ def header(fmt: str) -> str:
     return "" if fmt == "jsonl" else _csv_line(FIELDS, fmt)
 
 
+def beginning(fmt: str) -> str:
+    """Return what a file of format `fmt` starts with: a byte order mark and the header, or nothing for JSON lines."""
+    return header(fmt) and BOM + header(fmt)
+
+
 def delimiter(fmt: str) -> str:
     """Return what separates the fields of a CSV format."""
     return ";" if fmt == "csv-semicolon" else ","
@@ -111,10 +116,15 @@ def _rounded_region(region: Region) -> dict[str, object]:
     values = asdict(region)
     for name in ("peak", "mean"):
         values[name] = _beside(round(values[name], 4), values[name] > 1, 1.0, 1e-4)
-    for name in ("area_px", "area_mm2"):
+    for name in ("area_px", "area_mm2", "core_area_px", "core_area_mm2"):
         values[name] = None if values[name] is None else rounded_raw(values[name])
-    values["contour_px"] = [[round(x, 2), round(y, 2)] for x, y in region.contour_px]
+    values["contour_px"] = _rounded_points(region.contour_px)
+    values["core_contours_px"] = [_rounded_points(contour) for contour in region.core_contours_px]
     return values
+
+
+def _rounded_points(points: Iterable[tuple[float, float]]) -> list[list[float]]:
+    return [[round(x, 2), round(y, 2)] for x, y in points]
 
 
 def _csv_line(values: Iterable[object], fmt: str) -> str:
@@ -149,7 +159,7 @@ class TableWriter:
             mode = "a" if append else "w"
             self._file = path.open(mode, encoding="utf-8", errors=ENCODING_ERRORS, newline="", buffering=1)
             if self._file.tell() == 0:
-                self._file.write(header(fmt) and BOM + header(fmt))
+                self._file.write(beginning(fmt))
             self._has_links = self._n_links() > 0  # some file systems do not count links
 
     def write(self, result: Inspection) -> None:
