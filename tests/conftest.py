@@ -15,6 +15,8 @@ MARKED_FILES = {
     "test_kernel_cache.py": "slow",
     "test_resume.py": "slow",
     "test_timing.py": "slow",
+    "test_serve.py": "slow",
+    "test_clients.py": "slow",
     "test_distributed.py": "slow",
 }
 MARKED_FIXTURES = {"cluster": "slow"}

@@ -19,6 +19,7 @@ from .fit import fit
 from .info import info
 from .options import EXIT_STOPPED
 from .score import score
+from .serve import serve
 from .teach import teach
 from .waiting import current
 from .watch import watch
@@ -65,5 +66,5 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, teach, watch, info, benchmark, demo):
+for command in (fit, score, evaluate, calibrate, teach, watch, serve, info, benchmark, demo):
     main.add_command(command)

@@ -1,0 +1,155 @@
+"""``cfa-lite serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import CfaLiteError
+from . import options
+from .options import PATH
+
+if TYPE_CHECKING:
+    from ..base.detector import Detector
+
+TOKEN = "CFA_LITE_TOKEN"
+
+
+@click.command()
+@click.argument("parts", metavar="PART...", nargs=-1, required=True, type=PATH)
+@click.option("--stdio", is_flag=True, help="Read requests from stdin and write answers to stdout; open no port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to listen at; 0 for any."
+)
+@click.option(
+    "--allow-remote", is_flag=True,
+    help=f"Allow a --host that other computers reach. Needs a token in {TOKEN} or --token-file.",
+)  # fmt: skip
+@click.option(
+    "--token-file", type=PATH, metavar="FILE", help=f"Read the token that requests must have from FILE, not {TOKEN}."
+)
+@click.option(
+    "--root", "roots", multiple=True, type=PATH, metavar="DIR",
+    help="Allow requests that name a file in DIR or below. May be given several times.",
+)  # fmt: skip
+@click.option(
+    "--max-mb", type=click.FloatRange(0, min_open=True), default=64.0, show_default=True, metavar="MB",
+    help="Largest image that is accepted.",
+)  # fmt: skip
+@click.option(
+    "--queue", "n_waiting", type=click.IntRange(1), default=16, show_default=True, metavar="N",
+    help="Images that may wait. One more gets the answer 429.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, metavar="SECONDS",
+    help="Time within which a request must arrive.",
+)  # fmt: skip
+@options.threads
+def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remote: bool, token_file: Path | None,
+          roots: tuple[Path, ...], max_mb: float, n_waiting: int, timeout: float,
+          threads: int | None) -> None:  # fmt: skip
+    """Inspect images for other programs, with one or several models PART.
+
+    POST an image to http://127.0.0.1:8765/inspect, or with several models to /inspect/NAME, where NAME is the file name
+    of the model without .cfa. The answer is JSON with the fields of `cfa-lite score --format jsonl`. /health, /metrics
+    and /openapi.json tell about the server. It needs: pip install 'cfa-lite[station]'
+
+    With --stdio, each line on stdin is a JSON object with "path", or with "image" (base64), and perhaps "model" and
+    "id". Each gives a line of JSON on stdout. Paths are then not restricted, unless --root is given.
+
+    \b
+    Example:
+      cfa-lite serve part.cfa
+      curl --data-binary @image.png http://127.0.0.1:8765/inspect
+    """
+    from ..line.answering import Answerer
+
+    for root in roots:
+        if not root.is_dir():
+            raise click.UsageError(f"--root {root} is no folder.")
+    max_bytes = int(max_mb * 1e6)
+    if stdio:
+        from ..line import stdio as stdio_
+
+        answerer = Answerer(_load(parts, threads), n_waiting)
+        click.echo(f"ready: {', '.join(answerer.models)}", err=True)
+        try:
+            stdio_.serve(answerer, sys.stdin.buffer, sys.stdout.buffer, roots or None, max_bytes)
+        finally:
+            answerer.close()
+        return
+    token = _token(token_file)
+    if not _is_local(host) and not (allow_remote and token):
+        raise click.UsageError(
+            f"--host {host} can be reached by other computers. This needs --allow-remote, and a token in the"
+            f" environment variable {TOKEN} or in --token-file."
+        )
+    try:
+        from ..line import metrics as metrics_
+        from ..line import server
+    except ImportError as error:
+        raise CfaLiteError(
+            f"`cfa-lite serve` needs packages that are not installed ({error.name}). Run: pip install"
+            " 'cfa-lite[station]'. `cfa-lite serve --stdio` needs none."
+        ) from error
+    models = _load(parts, threads)
+    with _listen(host, port) as listening:
+        metrics = metrics_.Metrics()
+        answerer = Answerer(models, n_waiting, metrics.finished)
+        site = server.Site(answerer, metrics, server.Rules(roots, max_bytes, timeout, token))
+        place = f"[{host}]" if ":" in host else host
+        click.echo(f"http://{place}:{listening.getsockname()[1]} answers for {', '.join(models)}", err=True)
+        try:
+            server.run(site, listening, timeout)
+        finally:
+            answerer.close()
+    click.echo("ended", err=True)
+
+
+def _load(parts: Sequence[Path], threads: int | None) -> dict[str, Detector]:
+    from ..estimator import load
+
+    models: dict[str, Detector] = {}
+    for part in parts:
+        if part.stem in models:
+            raise click.UsageError(f"Two models have the name {part.stem}. Rename one of the files.")
+        models[part.stem] = load(part, threads=threads)
+        models[part.stem].open_backbone()
+    return models
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token = file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise CfaLiteError(f"{file} cannot be read ({error}). Write the token into it.") from error
+    if not token:
+        raise CfaLiteError(f"{file} is empty. Write the token into it.")
+    return token
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise CfaLiteError(
+            f"{host}:{port} cannot be listened at ({error.strerror or error}). Choose another --port or --host."
+        ) from error
