@@ -87,7 +87,7 @@ class CFA(Detector):
         n_centers: int | None = None,
         shrinkage: float = 0.1,
         background_share: float = 0.25,
-        outliers: str = "count",
+        outliers: str = "auto",
         size: int | str | None = None,
         n_scales: int | None = None,
         smallest_defect: float | None = None,

@@ -131,10 +131,11 @@ CFA_PARAMETERS = (
         high=1,
     ),
     Parameter(
-        "outliers", "choice", "count",
-        'Use of outliers among the good images. "count": for the limits, but not for the memory bank. "drop": for '
-        'neither. "keep": for both.',
-        choices=("count", "drop", "keep"),
+        "outliers", "choice", "auto",
+        'Use of outliers among the good images. "auto": neither for the memory bank nor for the limits, but the '
+        'promised rate covers them. "count": for the limits, but not for the memory bank. "drop": for neither, nor is '
+        'the rate promised for them. "keep": for both.',
+        choices=("auto", "count", "drop", "keep"),
     ),
     Parameter(
         "size", "size", None,

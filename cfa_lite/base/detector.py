@@ -147,4 +147,5 @@ class Detector(Inspector):
             margin=params["limit_margin"],
             group_by=params["group_by"],
             count_outliers=params.get("outliers") == "count",
+            cover_outliers=params.get("outliers") == "auto",
         )

@@ -82,13 +82,15 @@ def folds(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return folds_of_images
 
 
-def find_outliers(held_out: np.ndarray) -> np.ndarray:
+def find_outliers(held_out: np.ndarray, fence: float = FENCE) -> np.ndarray:
     """Find the good images that differ too much from the others to be in the memory bank.
 
     Parameters
     ----------
     held_out : ndarray (n,)
         Held-out scores of the good images.
+    fence : float
+        Interquartile ranges.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def find_outliers(held_out: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    Tukey's fence: an outlier is more than `FENCE` interquartile ranges above the upper quartile. At most a tenth of the
+    Tukey's fence: an outlier is more than `fence` interquartile ranges above the upper quartile. At most a tenth of the
     images are outliers, those with the highest scores. With fewer than `MIN_FOR_FENCE` images there are none, because
     each image can then be the only one of its kind.
     """
@@ -105,7 +107,7 @@ def find_outliers(held_out: np.ndarray) -> np.ndarray:
         return np.zeros(n, bool)
     low, high = np.quantile(held_out, (0.25, 0.75))
     rank = np.argsort(np.argsort(-held_out, kind="stable"), kind="stable")
-    is_outlier: np.ndarray = (held_out > high + FENCE * (high - low)) & (rank < n // 10)
+    is_outlier: np.ndarray = (held_out > high + fence * (high - low)) & (rank < n // 10)
     return is_outlier
 
 
@@ -167,7 +169,13 @@ def _weights(groups: np.ndarray) -> np.ndarray:
 
 
 def make_limits(
-    scores: np.ndarray, groups: np.ndarray, false_alarm_rate: float, unsure_rate: float, margin: float, source: str
+    scores: np.ndarray,
+    groups: np.ndarray,
+    false_alarm_rate: float,
+    unsure_rate: float,
+    margin: float,
+    source: str,
+    counted: np.ndarray | None = None,
 ) -> Limits:
     """Compute both limits from the scores of good images.
 
@@ -182,13 +190,19 @@ def make_limits(
         Share that is added to both limits.
     source : str
         "fit" or "calibrate".
+    counted : ndarray (n,) of bool, optional
+        Images that the limits are computed from, by default all. The guaranteed rates are for all images in any case.
 
     Returns
     -------
     Limits
     """
-    upper, promised = bound(scores, groups, false_alarm_rate)
-    lower, promised_unsure = bound(scores, groups, unsure_rate)
+    counted = np.ones(len(scores), bool) if counted is None else counted
+    upper, promised = bound(scores[counted], groups[counted], false_alarm_rate)
+    lower, promised_unsure = bound(scores[counted], groups[counted], unsure_rate)
+    if not counted.all():
+        promised = max(promised, rate_above(upper, scores, groups))
+        promised_unsure = max(promised_unsure, rate_above(min(lower, upper), scores, groups))
     return Limits(
         threshold=upper * (1 + margin),
         unsure_threshold=min(lower, upper) * (1 + margin),

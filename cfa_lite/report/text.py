@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from ..parameters import CFA_PARAMETERS, NO_GROUPS, PUBLISHED_PARAMETERS
-from . import text_fit, text_groups, text_taught
+from . import text_fit, text_groups, text_outliers, text_taught
 
 LOW_RANGE_SHARE = 1 / 16  # share of the value range; images that use less of it get a remark
 MANY_SIZES = 2  # ratio of the largest to the smallest area; above it, the different sizes get a remark
@@ -49,11 +48,8 @@ def info_lines(info: dict[str, Any]) -> dict[str, str]:
         lines["value range"] = "{:g} is black, {:g} is white".format(*info["value_range"])
     lines |= limit_lines(info)
     lines |= text_groups.group_lines(info)
-    lines["most unusual"] = _scored(training["most_unusual"], limit)
-    if training.get("outliers"):
-        lines["outliers"] = f"{_scored(training['outliers'], limit)}: not learned"
-    if training.get("costliest") and info["limits"]["source"] == "fit":
-        lines["costliest"] = _cost(training["costliest"], limit)
+    lines["most unusual"] = text_outliers.scored(training["most_unusual"], limit)
+    lines |= text_outliers.lines(info)
     lines |= text_taught.known_defect_lines(info)
     lines["memory bank"] = _bank(info)
     lines["parameters"] = _parameters(info["params"])
@@ -157,11 +153,6 @@ def _guarantee(limits: dict[str, Any], promised: str, asked: str) -> str:
     return "No guarantee: too few calibration images"
 
 
-def _scored(images: Sequence[dict[str, Any]], limit: float) -> str:
-    """List good images with their scores."""
-    return ", ".join(f"{image['name']} {image['raw_score'] / limit:.2f}" for image in images)
-
-
 def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
     groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
@@ -198,40 +189,24 @@ def remarks(info: dict[str, Any]) -> list[str]:
     """
     params, training, limits = info["params"], info["training"], info["limits"]
     found = text_groups.remarks(info) + limit_remarks(info) + _image_remarks(info) + text_taught.remarks(info)
-    effect = {
-        "count": "It counts towards the limits. If the part is not good, remove the image or fit with --outliers drop."
-        " If the part is good, --outliers keep learns from it.",
-        "drop": "It does not count towards the limits either.",
-    }
-    for image in training.get("outliers", []):
-        found.append(
-            f"{image['name']} (score {image['raw_score'] / limits['threshold']:.2f}) is an outlier and was not learned."
-            f" {effect[params['outliers']]}"
-        )
-    if training.get("costliest") and limits["source"] == "fit":
-        found.append(_cost(training["costliest"], limits["threshold"]))
-    highest = _scored(training["most_unusual"][:3], limits["threshold"])
+    found += text_outliers.remarks(info)
+    highest = text_outliers.scored(training["most_unusual"][:3], limits["threshold"])
     found.append(f"The most unusual good images, with their scores: {highest}. The limit is 1.00.")
     if params["min_area"]:
         found.append(f"{_ignored_regions(params['min_area'], params['mm_per_pixel'])}.")
     return found + list(filter(None, [text_fit.missed_request(info)]))
 
 
-def _cost(image: dict[str, Any], limit: float) -> str:
-    return (
-        f"{image['name']} alone sets the limit: raw score {limit:.3g}, without this image {image['threshold']:.3g}."
-        " Look at it. If the part is not good, remove the image or fit with --outliers drop."
-    )
-
-
 def limit_remarks(info: dict[str, Any]) -> list[str]:
     """Return what a user should know about the limits of a model."""
     limits, group_by, found = info["limits"], info["params"]["group_by"], []
     is_grouped = limits["n_groups"] < limits["n_images"]
-    counted = f"{limits['n_groups']} independent groups of images" if is_grouped else f"{limits['n_images']} images"
+    without = text_outliers.not_counted(info)  # the higher rates with these images have their own remark
+    n_images = limits["n_images"] - len(without.get("images", ()))
+    counted = f"{limits['n_groups']} independent groups of images" if is_grouped else f"{n_images} images"
     for promised, asked, what in (
-        (limits["promised_rate"], limits["false_alarm_rate"], "NG"),
-        (limits["promised_unsure_rate"], limits["unsure_rate"], "NG or UNSURE"),
+        (without.get("promised_rate", limits["promised_rate"]), limits["false_alarm_rate"], "NG"),
+        (without.get("promised_unsure_rate", limits["promised_unsure_rate"]), limits["unsure_rate"], "NG or UNSURE"),
     ):
         if promised > asked:
             found.append(

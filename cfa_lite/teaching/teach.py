@@ -19,6 +19,7 @@ from ..method import anomaly_map, limits
 from ..parameters import NO_GROUPS
 from ..training import extraction, grouping
 from ..training.held_out import HeldOutGood
+from ..training.provenance import not_counted
 from ..training.settings import Promise
 from ..training.training_set import Framing, Source, TrainingSet
 from .learning import Learned
@@ -111,14 +112,23 @@ def teach(
     else:
         learned, known, decision = None, None, None
         scores = np.array([float(good.score_map(i).max()) for i in range(len(groups))])
-    made = replace(promise.limits(scores, groups), source="teach")
+    counted = _counted(product, good.images)
+    made = replace(promise.limits(scores, groups, counted), source="teach")
     changed = product.with_limits(made, scores.astype(np.float32), groups)
-    training = {**product.training, "known_defects": decision}
+    cost = not_counted(scores, groups, good.images, counted, promise)
+    training = {**product.training, "known_defects": decision, "not_counted": cost}
     changed = replace(changed, scorer=replace(plain, known=known), taught=taught, training=training)
     if learned is None:
         return Taught(changed, [], [], places, (made.threshold, made.threshold))
-    thresholds = promise.limits(learned.plain_scores, groups).threshold, made.threshold
+    thresholds = promise.limits(learned.plain_scores, groups, counted).threshold, made.threshold
     return Taught(changed, *_changes(learned, taught, good.images, thresholds), places, thresholds)
+
+
+def _counted(product: FittedProduct, images: TrainingSet[Any]) -> np.ndarray:
+    """Return which images (n,) count towards the limits: all but those that did not count in the fit."""
+    found = product.training.get("not_counted") or {"images": []}
+    out = {image["fingerprint"] for image in found["images"]}
+    return np.array([fingerprint not in out for fingerprint in images.fingerprints])
 
 
 def _remembered(taught: Sequence[TaughtImage], forget: Sequence[str]) -> tuple[TaughtImage, ...]:

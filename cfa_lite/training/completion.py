@@ -13,7 +13,7 @@ from ..fitted import Fit, FittedProduct, HeldOut, LearnedImages
 from ..inference.scorer import Scorer
 from .extraction import NormalImage
 from .held_out import HeldOutGood, HeldOutImages, Teach
-from .provenance import costliest, named, provenance
+from .provenance import costliest, named, not_counted, provenance
 from .separation import DefectScores
 from .settings import Settings
 from .steps import Adapted, scorer_of
@@ -52,18 +52,22 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
     training["position_mean"] = decision and decision.to_dict()
     training["known_defects"] = None if lesson is None else lesson.decision
     training["outliers"] = [named(one.name, float(one.raw_map.max())) for one in left_out]
-    groups = started.groups
-    if promise.count_outliers and left_out:
+    groups, counted, all_images = started.groups, np.ones(len(scores), bool), images
+    if left_out and (promise.count_outliers or promise.cover_outliers):
         # The model does not learn outliers, but the guarantee covers all good images.
         scores = np.concatenate([scores, [float(one.raw_map.max()) for one in left_out]])
         groups = np.concatenate([groups, adapted.cleaned.outlier_groups[order]])
-    training["costliest"] = costliest(scores, groups, [*images.names, *(one.name for one in left_out)], promise)
+        counted = np.concatenate([counted, np.full(len(left_out), promise.count_outliers)])
+        all_images = images.joined(outliers.at(order))
+    names = [all_images.names[i] for i in np.flatnonzero(counted)]
+    training["costliest"] = costliest(scores[counted], groups[counted], names, promise)
+    training["not_counted"] = not_counted(scores, groups, all_images, counted, promise)
     product = FittedProduct(
         scorer=scorer,
         backbone=spec.name,
         backbone_sha256=spec.sha256,
         backbone_entry=spec.seen(),
-        limits=promise.limits(scores, groups),
+        limits=promise.limits(scores, groups, counted),
         good_scores=scores.astype(np.float32),
         good_groups=groups,
         statistics=images.statistics(),

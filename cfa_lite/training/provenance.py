@@ -73,3 +73,35 @@ def costliest(scores: np.ndarray, groups: np.ndarray, names: Sequence[str], prom
     if promise.limits(scores, groups).threshold <= COSTLY * without:
         return None
     return {"name": Path(names[highest]).name, "threshold": without}
+
+
+def not_counted(
+    scores: np.ndarray, groups: np.ndarray, images: TrainingSet[Any], counted: np.ndarray, promise: Promise
+) -> dict[str, Any] | None:
+    """Return the good images that do not count towards the limits, and what this costs, JSON types only.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+    groups : ndarray of shape (n,)
+    images : TrainingSet
+        n images.
+    counted : ndarray of shape (n,), bool
+    promise : Promise
+
+    Returns
+    -------
+    dict or None
+        The images, the highest score first; the limit if they counted; and the rates that are promised if they are not
+        good. None if all images count.
+    """
+    if counted.all():
+        return None
+    out = [i for i in np.argsort(-scores, kind="stable") if not counted[i]]
+    without = promise.limits(scores[counted], groups[counted])
+    return {
+        "images": [{**named(images.names[i], float(scores[i])), "fingerprint": images.fingerprints[i]} for i in out],
+        "threshold": promise.limits(scores, groups).threshold,
+        "promised_rate": without.promised_rate,
+        "promised_unsure_rate": without.promised_unsure_rate,
+    }

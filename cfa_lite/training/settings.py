@@ -33,10 +33,12 @@ class Promise:
     margin: float = 0.0
     group_by: str | None = None
     count_outliers: bool = True
+    cover_outliers: bool = False  # whether the promised rate is also for outliers that do not count
 
-    def limits(self, scores: np.ndarray, groups: np.ndarray) -> limits.Limits:
-        """Compute the limits from held-out raw scores (n,) and groups (n,)."""
-        return limits.make_limits(scores, groups, self.false_alarm_rate, self.unsure_rate, self.margin, source="fit")
+    def limits(self, scores: np.ndarray, groups: np.ndarray, counted: np.ndarray | None = None) -> limits.Limits:
+        """Compute the limits from held-out raw scores (n,) and groups (n,); see `limits.make_limits`."""
+        rates = self.false_alarm_rate, self.unsure_rate
+        return limits.make_limits(scores, groups, *rates, self.margin, "fit", counted)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ class TrainingSet(Generic[T]):
 
     def only(self, which: np.ndarray) -> TrainingSet[T]:
         """Return the images for which `which`, an ndarray of shape (n,) of bool, is true."""
-        at = np.flatnonzero(which)
+        return self.at(np.flatnonzero(which))
+
+    def at(self, at: np.ndarray) -> TrainingSet[T]:
+        """Return the images at positions `at`, an ndarray of shape (m,) of int, in this order."""
         return replace(
             self,
             kept=[self.kept[i] for i in at],
