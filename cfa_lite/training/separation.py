@@ -46,7 +46,7 @@ def compare(good: np.ndarray, defects: np.ndarray, new_good: np.ndarray, new_def
     Returns
     -------
     Decision
-        For the new setting. It is kept if it gains.
+        For the new setting. It is kept if it gains more than one standard error.
 
     Notes
     -----
@@ -56,7 +56,8 @@ def compare(good: np.ndarray, defects: np.ndarray, new_good: np.ndarray, new_def
     of_defects, of_good = change.mean(axis=1), change.mean(axis=0)
     variance = of_defects.var(ddof=1) / len(of_defects) + of_good.var(ddof=1) / len(of_good)
     gain = float(change.mean())
-    return Decision(gain > 0, gain, float(np.sqrt(variance)))
+    error = float(np.sqrt(variance))
+    return Decision(gain > error, gain, error)
 
 
 def _placements(good: np.ndarray, defects: np.ndarray) -> np.ndarray:
