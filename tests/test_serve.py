@@ -18,6 +18,7 @@ import pytest
 from test_cli import run
 
 from cfa_lite import load
+from cfa_lite.commands.serve import _listen
 from cfa_lite.line.answering import Answerer, RequestError, allowed_path, request_of
 
 TOKEN = "secret of the line"
@@ -129,6 +130,13 @@ def test_missing_extra_is_told(part):
 def test_unsafe_options_are_refused(part, more, words):
     done = run("serve", part, *more)
     assert done.exit_code == 2 and words in done.stderr
+
+
+def test_answers_are_sent_at_once():
+    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted = listening.accept()[0]
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        accepted.close()
 
 
 # HTTP
@@ -299,7 +307,7 @@ def malformed(rng, content):
 
 def test_malformed_requests_end_in_4xx(server, line):
     rng, content = random.Random(5), line[0].read_bytes()
-    for _ in range(250):
+    for _ in range(1000):
         request = malformed(rng, content)
         found = ask_and_close(server, request)
         assert re.match(rb"HTTP/1\.[01] 4\d\d ", found), (request[:120], found[:200])
