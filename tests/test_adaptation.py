@@ -8,7 +8,7 @@ from cfa_lite.features.feature_maps import LevelKey
 from cfa_lite.inference.levels import Level
 from cfa_lite.inference.scorer import Scorer
 from cfa_lite.method import kmeans, memory_bank, whitening
-from cfa_lite.training import adaptation, extraction, settings
+from cfa_lite.training import adaptation, extraction, separation, settings
 from cfa_lite.training.held_out import HeldOutImages
 from cfa_lite.training.training_set import TrainingSet
 
@@ -102,6 +102,7 @@ def test_level_keeps_its_training_only_if_synthetic_defects_become_rarer(good, m
         replace(level, weight=level.weight * 0, centers=level.centers * 0), 1.0, 0.0, 1.0
     )
     monkeypatch.setattr(adaptation, "train", blind)
+    monkeypatch.setattr(separation, "compare", lambda *scores: separation.Decision(True, 1.0, 0.0))
     refused = CFA(n_centers=32, threads=2).fit(good[:8])
     assert [move["kept"] for move in refused.fitted_.training["decisions"]] == [False] * 6
     assert all(move["gain"] < 0 for move in refused.fitted_.training["decisions"])
@@ -126,7 +127,8 @@ def test_weights_of_pooled_levels_sum_to_one_and_favor_a_low_spread(model):
     assert max(weights.values()) > 1.05 * 1 / 6
 
 
-def test_position_means_exist_for_recipe_adapted_only_and_sum_to_zero(good):
+def test_position_means_exist_for_recipe_adapted_only_and_sum_to_zero(good, monkeypatch):
+    monkeypatch.setattr(separation, "compare", lambda *scores: separation.Decision(True, 1.0, 0.0))
     fitted = CFA(n_centers=32, threads=2).fit(good[:6])
     mean = fitted.fitted_.scorer.position_mean
     assert mean.ndim == 2 and np.abs(mean).max() > 0
@@ -144,7 +146,7 @@ def test_held_out_score_uses_position_means_without_its_own_image(rng):
     plain = Scorer(tuple(levels), scale=1.0, background_share=0.25, map_smoothing=2 / 224)
 
     def run(which):
-        images = TrainingSet([], [], [], [(64, 64)] * len(which), [], [], 1.0, ())
+        images = TrainingSet([], [], [], [(64, 64)] * len(which), [], [], [], [], 1.0, ())
         held_out = HeldOutImages(images, [distances[i] for i in which], 1, lambda *a: None)
         means = held_out.position_means(plain)
         scorer = replace(plain, position_mean=means.of_all())

@@ -44,7 +44,7 @@ def test_shifted_good_parts_are_as_good_as_others(plates, unaligned, right, down
     there = np.array([plates.inspect(part(seed)).score for seed in range(100, 106)])
     assert scores[0].max() < min(1, scores[1].min())
     assert np.median(scores[1]) > 1.2 * np.median(scores[0])
-    assert np.median(scores[0]) == pytest.approx(np.median(there), rel=0.2)
+    assert np.median(scores[0]) == pytest.approx(np.median(there), rel=0.3)
 
 
 @pytest.mark.parametrize(("right", "down"), [(0, 0), (14, -9), (-12, 11)])
@@ -60,7 +60,7 @@ def test_map_regions_and_masks_are_in_the_coordinates_of_the_image(plates, right
     assert full.shape == (SIDE, SIDE)
     assert np.unravel_index(full.argmax(), full.shape) == pytest.approx((y, x), abs=9)
     assert result.mask_at(SIDE, SIDE)[y, x]
-    assert result.raw_score == pytest.approx(float(result.map.max()) * result.threshold, rel=1e-5)
+    assert result.raw_score == pytest.approx(float(result.map.max()) * result.raw_limit, rel=1e-5)
 
 
 def test_what_was_moved_out_is_told(plates):
