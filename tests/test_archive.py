@@ -43,7 +43,7 @@ def test_file_is_a_plain_npz_of_the_documented_size(model, part):
     with np.load(part, allow_pickle=False) as file:
         arrays = [file[name] for name in file.files if name != "model.json"]
     assert {a.dtype for a in arrays} == {np.dtype("float32"), np.dtype("uint8")}
-    # Of 12 levels 3 each, good scores, groups, fingerprints and their scores, two of the reference; maybe position means.
+    # Of 12 levels 3 each, good scores, groups, fingerprints, their scores, two of the reference; maybe position means.
     assert len(arrays) == 42 + (model.fitted_.scorer.position_mean is not None)
     assert part.stat().st_size < 1.5e6
 
