@@ -10,6 +10,7 @@ import pytest
 from test_serve import Server
 
 from cfa_lite import load
+from cfa_lite.report import tables
 
 CLIENTS = Path(__file__).resolve().parents[1] / "examples" / "clients"
 
@@ -42,7 +43,8 @@ def answers(part, line, tmp_path_factory):
     """An image that is NG, one that is not, and one that cannot be read, with score and exit code."""
     model = load(part)
     found = {path: model.inspect(path) for path in line}
-    by_verdict = {result.verdict: (path, result.score) for path, result in found.items()}
+    rows = {path: json.loads(tables.row(result, "jsonl")) for path, result in found.items()}
+    by_verdict = {row["verdict"]: (path, row["score"]) for path, row in rows.items()}
     bad = tmp_path_factory.mktemp("bad") / "bad.png"
     bad.write_bytes(b"no image")
     return [(*by_verdict["NG"], "NG", 3), (*by_verdict["OK"], "OK", 0), (bad, None, "ERROR", 4)]

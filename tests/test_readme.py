@@ -66,6 +66,8 @@ NOT_OF_THE_DEMO = {
     "--value-range": "images of more than 8 bit",
     "escapes/": "what the user collects on the line",
     "roll": "images of rolls",
+    "cfa-lite watch": "it does not end by itself",
+    "cfa-lite serve": "it does not end by itself",
 }
 
 

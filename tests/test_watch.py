@@ -31,7 +31,7 @@ from cfa_lite.results import Inspection
 def rows_of(path):
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    return list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
 
 
 def fill(folder, images, start=1_000_000_000):

@@ -164,7 +164,7 @@ def _connect(scheduler: str) -> Any:
         import distributed
     except ImportError as error:
         raise WorkerError("--dask needs Dask, which is not installed. Run: pip install 'cfa-lite[dask]'") from error
-    for name in ("distributed", "distributed.client"):  # our own message is enough
+    for name in ("distributed", "distributed.client", "tornado.application"):  # our own message is enough
         logging.getLogger(name).setLevel(logging.CRITICAL)
     open_client: Any = distributed.Client  # Dask has no types
     timeouts = (TimeoutError, distributed.TimeoutError)  # not the same class before Python 3.11
