@@ -151,9 +151,11 @@ class Server:
             environment["CFA_LITE_TOKEN"] = token
         command = [sys.executable, "-m", "cfa_lite", "serve", *arguments, "--port", "0"]
         self.process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
-        first = self.process.stderr.readline()
-        found = re.search(r":(\d+) answers", first)
-        assert found, first + self.process.stderr.read()
+        said, found = [], None
+        while found is None:  # warnings of libraries may come first
+            said.append(self.process.stderr.readline())
+            assert said[-1], "".join(said)  # the command has ended
+            found = re.search(r":(\d+) answers", said[-1])
         self.port = int(found[1])
 
     def ask(self, method, path, body=None, **headers):
