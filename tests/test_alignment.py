@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from test_changes import SIDE, part
+from test_cli import run
 
 from cfa_lite import CFA, PublishedCFA, load
-from cfa_lite.commands.main import main
 from cfa_lite.errors import ImageError
 from cfa_lite.features import alignment
 from cfa_lite.features.alignment import Aligner
@@ -147,24 +146,23 @@ def test_the_published_recipe_can_align():
 
 
 def test_commands(tmp_path):
-    run = CliRunner().invoke
     for name, shift in [("good", 0), ("line", 9)]:
         (tmp_path / name).mkdir()
         for seed in range(12):
             Image.fromarray(part(seed + 50 * (shift > 0), shift)).save(tmp_path / name / f"{seed}.png")
     file = str(tmp_path / "part.cfa")
     fit = ["fit", str(tmp_path / "good"), "-o", file, "--align", "--preset", "fast", "--recipe", "whitened"]
-    assert run(main, fit).exit_code == 0
-    shown = run(main, ["info", file]).stdout
+    assert run(*fit).exit_code == 0
+    shown = run("info", file).stdout
     assert "alignment        images are moved to where the good images lie, which were off by up to" in shown
     rows = {}
     for workers in ([], ["--workers", "1"]):
-        done = run(main, ["score", file, str(tmp_path / "line"), "--format", "jsonl", "--no-checks", *workers])
+        done = run("score", file, tmp_path / "line", "--format", "jsonl", "--no-checks", *workers)
         found = [json.loads(row) for row in done.stdout.splitlines()]
         rows[bool(workers)] = [(row["score"], row["message"]) for row in found]
         assert all("shifted by" in row["message"] for row in found)
     assert rows[True] == rows[False]
-    assert run(main, ["calibrate", file, str(tmp_path / "line")]).exit_code == 0
+    assert run("calibrate", file, tmp_path / "line").exit_code == 0
 
 
 def test_an_aligner_is_saved(plates, tmp_path):

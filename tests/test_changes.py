@@ -5,11 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image, ImageDraw, ImageFilter
+from test_cli import run
 
 from cfa_lite import CFA, PublishedCFA, load
-from cfa_lite.commands.main import main
 from cfa_lite.features import registration
 from cfa_lite.features.reference import MIN_IMAGES, Reference
 from cfa_lite.features.registration import Spectra
@@ -156,11 +155,11 @@ def test_a_batch_gets_one_line(plates, tmp_path):
     for seed in range(10):
         Image.fromarray(part(seed + 50, 7 if seed < 6 else 0)).save(folder / f"{seed}.png")
     report = tmp_path / "page.html"
-    run = CliRunner().invoke(main, ["score", str(tmp_path / "part.cfa"), str(folder), "--report", str(report)])
-    assert "6 of 10 images are shifted by about 7 px right." in run.stderr
+    done = run("score", tmp_path / "part.cfa", folder, "--report", report)
+    assert "6 of 10 images are shifted by about 7 px right." in done.stderr
     assert run.stdout.count("shifted by") == 6
     assert "6 of 10 images are shifted by about 7 px right." in report.read_text(encoding="utf-8")
-    workers = CliRunner().invoke(main, ["score", str(tmp_path / "part.cfa"), str(folder), "--format", "jsonl"])
+    workers = run("score", tmp_path / "part.cfa", folder, "--format", "jsonl")
     messages = [json.loads(row)["message"] for row in workers.stdout.splitlines()]
     assert sum("shifted" in message for message in messages) == 6
 

@@ -7,11 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image, TiffImagePlugin
+from test_cli import run
 
 from cfa_lite import CFA, load
-from cfa_lite.commands.main import main
 from cfa_lite.errors import ImageError
 from cfa_lite.features import images, mask, size_limit
 from cfa_lite.inference.scorer import Scorer
@@ -147,19 +146,18 @@ def test_threads_put_pillows_limit_back(monkeypatch):
 
 def test_commands_have_the_option_and_the_model_keeps_it(good, tmp_path):
     part = tmp_path / "part.cfa"
-    run = CliRunner().invoke
     fit = ["fit", *map(str, good), "-o", str(part), "--preset", "fast"]
-    refused = run(main, [*fit, "--max-megapixels", "0.01"])
+    refused = run(*fit, "--max-megapixels", "0.01")
     assert refused.exit_code == 1
-    assert "0 of 16 images can be used" in refused.output and "--max-megapixels" in refused.output
-    assert run(main, [*fit, "--max-megapixels", "0.5"]).exit_code == 0
+    assert "0 of 16 images can be used" in refused.stderr and "--max-megapixels" in refused.stderr
+    assert run(*fit, "--max-megapixels", "0.5").exit_code == 0
     assert load(part).max_megapixels == 0.5
-    rows = run(main, ["score", str(part), str(good[0]), "--max-megapixels", "0.01", "--fail-on-anomaly"])
+    rows = run("score", str(part), str(good[0]), "--max-megapixels", "0.01", "--fail-on-anomaly")
     assert rows.exit_code == 4
     assert rows.stdout.startswith("ERROR") and "--max-megapixels" in rows.stdout
-    assert run(main, ["score", str(part), str(good[0])]).exit_code == 0
-    refused = run(main, ["calibrate", str(part), str(good[0]), "--max-megapixels", "0.01"])
-    assert refused.exit_code == 1 and "--max-megapixels" in refused.output
+    assert run("score", str(part), str(good[0])).exit_code == 0
+    refused = run("calibrate", str(part), str(good[0]), "--max-megapixels", "0.01")
+    assert refused.exit_code == 1 and "--max-megapixels" in refused.stderr
 
 
 def test_warnings_of_pillow_are_not_shown(part, good, tmp_path):
