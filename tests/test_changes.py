@@ -157,7 +157,7 @@ def test_a_batch_gets_one_line(plates, tmp_path):
     report = tmp_path / "page.html"
     done = run("score", tmp_path / "part.cfa", folder, "--report", report)
     assert "6 of 10 images are shifted by about 7 px right." in done.stderr
-    assert run.stdout.count("shifted by") == 6
+    assert done.stdout.count("shifted by") == 6
     assert "6 of 10 images are shifted by about 7 px right." in report.read_text(encoding="utf-8")
     workers = run("score", tmp_path / "part.cfa", folder, "--format", "jsonl")
     messages = [json.loads(row)["message"] for row in workers.stdout.splitlines()]
