@@ -9,7 +9,7 @@ import numpy as np
 from .. import threads
 from . import _cell_kernels
 from .kmeans import kmeans
-from .neighbors import blocks, half_squares, nearest
+from .neighbors import blocks, half_squares, nearest, products_of_blocks
 
 MIN_CENTERS = 257  # up to 256 centers, comparing a point with all of them is as fast
 CENTERS_PER_CELL = 16
@@ -140,16 +140,9 @@ def distances(patches: np.ndarray, matrix: np.ndarray, search: Search) -> np.nda
     ndarray (n,) float32
         At least the distance to the nearest of all centers.
     """
-    n = patches.shape[1]
-    distance = np.empty(n, np.float32)
-    buffer = np.empty((0, 0), np.float32)
-    with threads.serial_blas():
-        for part in blocks(n, _BLOCK):
-            shape = len(matrix), part.stop - part.start
-            if buffer.shape != shape:
-                buffer = np.empty(shape, np.float32)
-            np.dot(matrix, patches[:, part], out=buffer)
-            _cell_kernels.distance_in_cells(
-                buffer, search.half_sq, search.centers, search.centers_half_sq, distance[part]
-            )
+    distance = np.empty(patches.shape[1], np.float32)
+    for part, products in products_of_blocks(matrix, patches):
+        _cell_kernels.distance_in_cells(
+            products, search.half_sq, search.centers, search.centers_half_sq, distance[part]
+        )
     return distance

@@ -98,20 +98,27 @@ def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> n
 
     Notes
     -----
-    Descriptors are linear, so one matrix product gives them and their products with the centers. Each block stays in
-    the cache. The buffer is reused, because allocating a new one takes longer than filling it.
+    Descriptors are linear, so one matrix product gives them and their products with the centers.
     """
-    n = patches.shape[1]
-    distance = np.empty(n, np.float32)
+    distance = np.empty(patches.shape[1], np.float32)
+    for part, products in products_of_blocks(matrix, patches):
+        _kernels.distance_of_columns(products, half_sq, distance[part])
+    return distance
+
+
+def products_of_blocks(matrix: np.ndarray, patches: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Multiply a matrix (m, c) with patches (c, n) in blocks that stay in the cache.
+
+    The buffer of the products (m, block) is reused, because allocating a new one takes longer than filling it.
+    """
     buffer = np.empty((0, 0), np.float32)
     with threads.serial_blas():
-        for part in blocks(n, _BLOCK_DISTANCES):
+        for part in blocks(patches.shape[1], _BLOCK_DISTANCES):
             shape = len(matrix), part.stop - part.start
             if buffer.shape != shape:
                 buffer = np.empty(shape, np.float32)
             np.dot(matrix, patches[:, part], out=buffer)
-            _kernels.distance_of_columns(buffer, half_sq, distance[part])
-    return distance
+            yield part, buffer
 
 
 def nearest_k(points: np.ndarray, centers: np.ndarray, k: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
