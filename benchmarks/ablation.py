@@ -33,8 +33,9 @@ from cfa_lite.inference.levels import Level
 from cfa_lite.inference.scorer import Scorer
 from cfa_lite.method import anomaly_map
 from cfa_lite.training import extraction, fit
+from cfa_lite.training.framing import Framing
 from cfa_lite.training.settings import Ingredients, Settings
-from cfa_lite.training.training_set import Framing, Source
+from cfa_lite.training.training_set import Source
 
 MAX_MEMORY_MB = 2000
 Change = Callable[[Scorer], Scorer]

@@ -27,9 +27,10 @@ from cfa_lite.features.feature_maps import FeatureMaps
 from cfa_lite.features.manifest import find_spec
 from cfa_lite.inference.scorer import Scorer
 from cfa_lite.training import extraction, fit, separation
+from cfa_lite.training.framing import Framing
 from cfa_lite.training.separation import Decision
 from cfa_lite.training.settings import Settings
-from cfa_lite.training.training_set import Framing, Source
+from cfa_lite.training.training_set import Source
 
 TURNED = ("mvtec_pill", "l4v_cookies", "bsdata")
 Tests = list[tuple[FeatureMaps, tuple[int, int]]]

@@ -20,7 +20,8 @@ from cfa_lite.features.backbone import Backbone
 from cfa_lite.features.feature_cache import FeatureStore
 from cfa_lite.features.manifest import find_spec
 from cfa_lite.training import extraction, grouping, name_patterns, near_duplicates
-from cfa_lite.training.training_set import Framing, Source
+from cfa_lite.training.framing import Framing
+from cfa_lite.training.training_set import Source
 
 N_SHUFFLES = 1000
 

@@ -154,8 +154,8 @@ class CFA(Detector):
         from .features import feature_maps
         from .training import extraction
         from .training import fit as fitting
+        from .training.framing import Framing
         from .training.settings import WHITENED, Ingredients, Settings
-        from .training.training_set import Framing
 
         adapted = Ingredients(without_outliers=params["outliers"] != "keep")
         ingredients = adapted if params["recipe"] == "adapted" else WHITENED

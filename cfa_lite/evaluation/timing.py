@@ -25,7 +25,7 @@ from ..features.manifest import find_spec
 from ..inference.levels import Level
 from ..method import cells
 from ..parameters import PRESETS
-from ..training.training_set import Framing
+from ..training.framing import Framing
 
 N_IMAGES = 16
 MIN_ROUNDS, MAX_ROUNDS = 5, 40

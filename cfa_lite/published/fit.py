@@ -15,9 +15,10 @@ from ..features.manifest import BackboneSpec
 from ..fitted import Fit, FittedProduct, HeldOut
 from ..method import limits
 from ..training import grouping, training_set
+from ..training.framing import Framing
 from ..training.provenance import provenance
 from ..training.settings import Promise
-from ..training.training_set import N_UNUSUAL, Framing, Progress, Source, TrainingSet
+from ..training.training_set import N_UNUSUAL, Progress, Source, TrainingSet
 from . import training
 from .coordinates import CoordLinear
 from .scorer import PublishedScorer, loaded, pooled_maps

@@ -13,7 +13,7 @@ _TOO_SMALL = 1.05  # a defect that is asked for may be missed by rounding
 
 def smallest_visible_px(scale: float) -> float:
     """Return the diameter, in pixels of the image, of the smallest defect that can be seen at a scale."""
-    from ..training.training_set import VISIBLE_PX  # scoring must not load training
+    from ..training.framing import VISIBLE_PX  # scoring must not load training
 
     return max(1.0, VISIBLE_PX / scale)
 

@@ -18,10 +18,11 @@ from ..inference.scorer import Scorer
 from ..method import anomaly_map, limits
 from ..parameters import NO_GROUPS
 from ..training import extraction, grouping
+from ..training.framing import Framing
 from ..training.held_out import HeldOutGood
 from ..training.provenance import not_counted
 from ..training.settings import Promise
-from ..training.training_set import Framing, Source, TrainingSet
+from ..training.training_set import Source, TrainingSet
 from .learning import Learned
 from .lesson import TaughtPlaces, Teacher, joined, refuse_near_duplicates
 

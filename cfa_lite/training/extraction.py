@@ -12,7 +12,8 @@ from ..features.feature_cache import FeatureStore
 from ..features.feature_maps import FeatureMaps
 from ..parameters import DEFAULT_SIZE_PX
 from . import synthetic_defects, training_set
-from .training_set import Framing, Progress, Source, TrainingSet
+from .framing import Framing
+from .training_set import Progress, Source, TrainingSet
 
 WORKING_AREA_PX = DEFAULT_SIZE_PX**2
 N_DEFECTS = 128  # synthetic defects over all normal images; 64 decide differently from seed to seed

@@ -19,10 +19,8 @@ from ..features.reference import N_IMAGES, Appearance, Reference
 from ..features.size_limit import MAX_MEGAPIXELS
 from ..fitted import SkippedImage
 from . import aligning, odd_images, value_range
-from .framing import VISIBLE_PX, Framing
+from .framing import Framing
 from .value_range import Coverage
-
-__all__ = ["N_UNUSUAL", "VISIBLE_PX", "Framing", "Progress", "Source", "TrainingSet", "read"]
 
 Progress = Callable[[str, int, int], None]
 
