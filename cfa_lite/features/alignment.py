@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from . import registration
+from .mask import InspectionMask
 from .registration import Spectra
 
 MIN_QUALITY = 0.25  # of the placement of the median good image; textures have 0.1, and then a shift means nothing
@@ -124,6 +125,13 @@ class Aligner:
 def aligned(values: np.ndarray, shift: Shift) -> np.ndarray:
     """Move values (..., h, w) of an image to where the good images lie; what moves in mirrors the edge."""
     return values if shift == NO_SHIFT else registration.translated(values, -shift[0], -shift[1])
+
+
+def placed(pixels: np.ndarray, aligner: Aligner | None, mask: InspectionMask | None) -> tuple[np.ndarray, Shift | None]:
+    """Align pixels (3, h, w) if there is an aligner, and cover what is not inspected; the shift as in `shift_of`."""
+    shift = NO_SHIFT if aligner is None else aligner.shift_of(pixels)
+    pixels = aligned(pixels, shift or NO_SHIFT)
+    return pixels if mask is None else mask.cover(pixels), shift
 
 
 def moved_back(found: np.ndarray, shift: Shift) -> np.ndarray:

@@ -63,10 +63,7 @@ def inspect(
     size_px, n_pages, is_depth_cut = loaded.size_px, loaded.n_pages, loaded.is_depth_cut
     uncovered = images.to_pixels(loaded, scorer.working_size(size_px, backbone))
     del loaded  # an image may have hundreds of megapixels
-    shift = NO_SHIFT if product.aligner is None else product.aligner.shift_of(uncovered)
-    pixels = alignment.aligned(uncovered, shift or NO_SHIFT)
-    if scorer.mask is not None:
-        pixels = scorer.mask.cover(pixels)
+    pixels, shift = alignment.placed(uncovered, product.aligner, scorer.mask)
     found = image_checks.measure(pixels)
     if rules.checks:
         reasons += image_checks.check_pixels(found, good)

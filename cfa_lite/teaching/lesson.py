@@ -147,10 +147,8 @@ class Teacher:
                 plain.mask.check_size(loaded.size_px, one.name)
             size_px = plain.working_size(loaded.size_px, self.backbone)
             pixels = images.to_pixels(loaded, size_px)
-            shift = (None if aligner is None else aligner.shift_of(pixels)) or NO_SHIFT
-            pixels = alignment.aligned(pixels, shift)
-            if plain.mask is not None:
-                pixels = plain.mask.cover(pixels)
+            pixels, measured = alignment.placed(pixels, aligner, plain.mask)
+            shift = measured or NO_SHIFT
             found = image_checks.measure(pixels)
             if found.highest - found.lowest < image_checks.MIN_CONTRAST:
                 raise ImageError(f"{one.name} cannot teach a defect: it shows nothing. Leave it out.")

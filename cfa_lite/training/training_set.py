@@ -203,11 +203,9 @@ def read(
             coverages[names[i]] = Coverage.of(loaded, source.value_range)
         pixels = images.to_pixels(loaded, working[i])
         appearance = Appearance.of(pixels) if i < N_IMAGES else None
-        shift = (None if aligner is None else aligner.shift_of(pixels)) or NO_SHIFT
-        pixels = alignment.aligned(pixels, shift)
-        if source.mask is not None:
-            pixels = source.mask.cover(pixels)
-        return extract(i, pixels), image_checks.measure(pixels), fingerprints.of_pixels(pixels), appearance, shift
+        pixels, shift = alignment.placed(pixels, aligner, source.mask)
+        fingerprint = fingerprints.of_pixels(pixels)
+        return extract(i, pixels), image_checks.measure(pixels), fingerprint, appearance, shift or NO_SHIFT
 
     kept: dict[int, T] = {}
     statistics: list[PixelStatistics] = []
