@@ -70,7 +70,8 @@ def serial_blas() -> Iterator[None]:
     """Limit BLAS to one thread; the previous setting is restored when the last caller leaves.
 
     Callers can overlap, for example when two threads inspect images with one model, and they can leave in any order.
-    Therefore callers are counted.
+    Therefore callers are counted. The setting is one for the whole process, and other libraries set it too: a function
+    of scikit-learn in another thread can restore its own value meanwhile. Therefore each caller sets it again.
     """
     global _n_inside, _libraries, _found
     with _lock:
@@ -78,7 +79,8 @@ def serial_blas() -> Iterator[None]:
             if _libraries is None:  # the search takes 0.5 ms
                 _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             _found = [library.num_threads for library in _libraries]
-            for library in _libraries:
+        for library in _libraries or []:
+            if library.num_threads != 1:
                 _set(library, 1)
         _n_inside += 1
     try:

@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cfa_lite import threads
 
@@ -32,6 +32,16 @@ def test_blas_setting_is_restored_after_overlapping_callers():
         assert set(blas_threads()) == {1}
     worker.join()
     assert blas_threads() == before
+
+
+def test_setting_of_another_thread_does_not_last():
+    """As with functions of scikit-learn, which restore the number that they found."""
+    with threads.serial_blas():
+        other = threading.Thread(target=threadpool_limits, args=(2,), kwargs={"user_api": "blas"})
+        other.start()
+        other.join()
+        with threads.serial_blas():
+            assert set(blas_threads()) == {1}
 
 
 def test_ordered_map_keeps_order_and_starts_few_tasks_ahead():
