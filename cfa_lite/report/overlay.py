@@ -172,7 +172,8 @@ def draw_outlines(picture: Image.Image, regions: np.ndarray, cores: np.ndarray) 
 def _ring(inside: np.ndarray, start_px: int, end_px: int) -> Image.Image:
     """Return a mask of the pixels whose distance to those inside is above `start_px` and at most `end_px`."""
     filled = Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0)))
-    near, far = (filled.filter(ImageFilter.MaxFilter(2 * side + 1)) for side in (start_px, end_px))
+    # A filter of one pixel ends the process in Pillow 12.3.
+    near, far = (filled.filter(ImageFilter.MaxFilter(2 * px + 1)) if px else filled for px in (start_px, end_px))
     return Image.fromarray(np.asarray(far) - np.asarray(near))
 
 
