@@ -18,6 +18,9 @@ MARKED_FILES = {
     "test_serve.py": "slow",
     "test_clients.py": "slow",
     "test_distributed.py": "slow",
+    "test_environments.py": "slow",
+    "test_products.py": "slow",
+    "test_benchmarks.py": "slow",
 }
 MARKED_FIXTURES = {"cluster": "slow"}
 

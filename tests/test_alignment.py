@@ -113,6 +113,7 @@ def test_an_inspection_mask_moves_with_the_part():
         assert model.inspect(scratched(100, right, down)[0]).verdict == "OK"
 
 
+@pytest.mark.slow
 def test_large_images_are_aligned_in_tiles():
     def large(image):
         return Image.fromarray(image).resize((5 * SIDE, 5 * SIDE), Image.Resampling.BILINEAR)

@@ -77,6 +77,7 @@ def test_two_threads_score_at_once_with_one_model(model, line):
     assert len(found) == 3
 
 
+@pytest.mark.slow
 def test_same_seed_same_model_on_any_number_of_threads(small_images, tmp_path):
     paths = []
     for name, seed, n_threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
@@ -86,6 +87,7 @@ def test_same_seed_same_model_on_any_number_of_threads(small_images, tmp_path):
     assert paths[0].read_bytes() != paths[2].read_bytes()
 
 
+@pytest.mark.slow
 def test_order_and_type_of_input_do_not_change_the_training_images(small_images):
     arrays = CFA(n_centers=16, threads=1).fit(small_images)
     pil = CFA(n_centers=16, threads=1).fit(Image.fromarray(p) for p in small_images)

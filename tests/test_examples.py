@@ -22,7 +22,12 @@ def test_every_example_is_listed():
     assert all(f"`{name}`" in readme for name in SAYS)
 
 
-@pytest.mark.parametrize("name", SAYS)
+QUICK = ("fit_and_inspect.py",)  # the others take long, and hardly depend on the interpreter
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SAYS]
+)
 def test_example(name, tmp_path):
     done = subprocess.run([sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -187,6 +187,7 @@ def test_the_messages_of_weak_evidence(rng, tmp_path):
     assert "groups" not in text.info_lines(info)
 
 
+@pytest.mark.slow
 def test_the_command_line(rng, tmp_path):
     folder = tmp_path / "good"
     folder.mkdir()

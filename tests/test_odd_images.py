@@ -51,6 +51,7 @@ def test_variants_of_a_product_are_not_odd(rng):
     assert odd_images.find([(96, 64)] * 3, [statistics(low=9, high=9)] * 3) == {}  # nothing shows what is normal
 
 
+@pytest.mark.slow
 def test_one_blank_image_changes_nothing_but_the_skipped_ones(small_images, tmp_path, caplog):
     folder = tmp_path / "good"
     folder.mkdir()

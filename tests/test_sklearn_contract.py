@@ -104,6 +104,7 @@ def test_cross_val_score(labeled):
     assert scores.mean() > 0.5
 
 
+@pytest.mark.slow
 def test_arrays_of_paths_and_parallel_jobs(labeled):
     """scikit-learn's users index paths in arrays, and split in other processes."""
     paths, y = labeled
