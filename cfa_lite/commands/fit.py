@@ -44,14 +44,21 @@ _OWN_OF_PAPER = {p.name: p for p in PUBLISHED_PARAMETERS if p not in CFA_PARAMET
     is_flag=True,
     help="Fit one model per folder in GOOD. The good images of folder NAME are in NAME/train/good, NAME/good or NAME.",
 )
+@click.option(
+    "--budget-ms",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Choose the most accurate preset that takes at most MS milliseconds per image on this computer.",
+)
 @options.defects
 @options.defect_masks
 @options.workers
 @options.dask
 @options.of_table(_OPTIONS)
 @options.of_table(_OWN_OF_PAPER.values(), section=f"Options of --recipe {PAPER}")
-def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, defects: tuple[Path, ...],
-        defect_masks: Path | None, workers: int | None, scheduler: str | None, **values: Any) -> None:  # fmt: skip
+def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, budget_ms: float | None,
+        defects: tuple[Path, ...], defect_masks: Path | None, workers: int | None, scheduler: str | None,
+        **values: Any) -> None:  # fmt: skip
     """Learn a product from images of good parts.
 
     GOOD are folders, which are searched recursively, or files. An image that cannot be read is skipped with a message.
@@ -59,6 +66,9 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
 
     With --each, PART.CFA is a folder that gets a file NAME.cfa for each product. A product that cannot be fitted does
     not end the run. --workers and --dask fit several products at once.
+
+    With --budget-ms, models of all presets are timed on some of the images first, on --threads threads. 95% of the
+    images must be within the time. Options that are given are kept.
 
     With --defects, the model also learns from known defects, as `cfa-lite teach` does for a fitted model.
 
@@ -80,6 +90,8 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     if defects and (each or values["recipe"] == PAPER):
         other = "--each" if each else f"--recipe {PAPER}"
         raise click.UsageError(f"--defects cannot be combined with {other}. Fit without one of them.")
+    if budget_ms is not None:
+        _refuse_with_budget(each, values["recipe"])
     if each:
         from .fit_each import fit_each
 
@@ -97,6 +109,8 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
     outputs.make_folder(output.parent)
     if report:
         outputs.make_folder(report)
+    if budget_ms is not None:
+        _choose_preset(model, [file.path for file in files], budget_ms, bool(defects))
     try:
         model.fit(
             [file.path for file in files],
@@ -108,6 +122,32 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, d
         raise click.UsageError(str(error)) from error
     write(model, output, report, left_out)
     show_summary(model, output, seconds=time.perf_counter() - start)
+
+
+def _refuse_with_budget(each: bool, recipe: str) -> None:
+    if each:
+        raise click.UsageError(
+            "--budget-ms is for one product, because products that are fitted at once would be timed wrongly. Fit one"
+            " with it, and give its --preset to --each."
+        )
+    if recipe == PAPER:
+        raise click.UsageError(f"--recipe {PAPER} has no presets. Leave out --budget-ms.")
+    if click.get_current_context().get_parameter_source("preset") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--budget-ms chooses the preset. Leave out --preset or --budget-ms.")
+
+
+def _choose_preset(model: Detector, good: list[Path], budget_ms: float, learns_defects: bool) -> None:
+    from ..estimator import CFA
+    from ..evaluation import budget
+
+    assert isinstance(model, CFA)
+    waiting.current().doing("timing the presets")
+    changed, timing = budget.choose(model, good, budget_ms, learns_defects=learns_defects)
+    model.set_params(**changed)
+    where = f"on {timing.n_threads} thread{'s' * (timing.n_threads > 1)}"
+    waiting.tell(
+        f"{budget.told(changed)}: 95% of the images take at most {timing.slow:.1f} ms {where}, within {budget_ms:g} ms"
+    )
 
 
 def _unfitted(values: dict[str, Any]) -> Detector:

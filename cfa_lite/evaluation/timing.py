@@ -101,12 +101,13 @@ def stand_in(model: CFA, preset: str) -> CFA:
 
     Parameters that were given explicitly at the fit are kept. No image is NG, so regions take no time.
     """
-    used, own, wanted = (
-        parameters.resolved(model._table_params()),
-        asdict(PRESETS[model.preset]),
-        asdict(PRESETS[preset]),
-    )
-    changed = {name: value for name, value in wanted.items() if used[name] == own[name]}
+    used, own = parameters.resolved(model._table_params()), asdict(PRESETS[model.preset])
+    wanted = asdict(PRESETS[preset])
+    return stand_in_with(model, preset, {name: value for name, value in wanted.items() if used[name] == own[name]})
+
+
+def stand_in_with(model: CFA, preset: str, changed: dict[str, Any]) -> CFA:
+    """Return a stand-in for `preset` of which only the parameters `changed` differ from those of the model."""
     other = CFA(**(model._table_params() | {"preset": preset} | changed))
     settings = parameters.resolved(other._table_params())
     backbone = Backbone(find_spec(settings["backbone"]))
@@ -116,7 +117,7 @@ def stand_in(model: CFA, preset: str) -> CFA:
     product = model.fitted_
     scale = product.scorer.scale
     if "size" in changed and model.smallest_defect is None:
-        scale = Framing(settings["size"] ** 2, 1, False, enlarges=False).scale([_usual_size(model)])
+        scale = Framing(settings["size"] ** 2, 1, False, enlarges=False).scale([usual_size(model)])
     other._adopt(
         replace(
             product,
@@ -138,7 +139,8 @@ def _random_level(
     return Level(key, np.zeros(c, np.float32), weight, centers, 1.0, score_weight if key.pooled else 0.0, found)
 
 
-def _usual_size(model: Detector) -> tuple[int, int]:
+def usual_size(model: Detector) -> tuple[int, int]:
+    """Return the height and width halfway between the smallest and the largest good image."""
     good = model.fitted_.statistics
     h, w = (sum(sides) // 2 for sides in zip(good.smallest_px, good.largest_px))
     return h, w
@@ -147,7 +149,7 @@ def _usual_size(model: Detector) -> tuple[int, int]:
 def draw(model: Detector, folder: Path) -> list[Path]:
     """Write PNG files of the size of the model's good images. Their content does not matter."""
     good = model.fitted_.statistics
-    h, w = _usual_size(model)
+    h, w = usual_size(model)
     rng = np.random.default_rng(0)
     channels = () if good.all_gray else (3,)
     slope = np.linspace(60, 180, w).reshape(1, w, *(1 for _ in channels))
