@@ -149,7 +149,8 @@ class Journal:
             return True
         if not content.digest or found[3] != content.digest:
             return False
-        self._db.execute("UPDATE images SET mtime_ns = ? WHERE id = ?", (content.stamp[1], found[0]))
+        with contextlib.suppress(sqlite3.Error):  # a full disk costs only that the file is read again
+            self._db.execute("UPDATE images SET mtime_ns = ? WHERE id = ?", (content.stamp[1], found[0]))
         return True
 
     def has_stamp(self, path: Path, stamp: tuple[int, int]) -> bool:
