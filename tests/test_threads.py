@@ -5,6 +5,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from cfa_lite import threads
+from cfa_lite.method import anomaly_map, neighbors
 
 
 def blas_threads():
@@ -42,6 +43,17 @@ def test_setting_of_another_thread_does_not_last():
         other.join()
         with threads.serial_blas():
             assert set(blas_threads()) == {1}
+
+
+def test_what_is_kept_does_not_depend_on_who_asks_first(rng):
+    """A part of the package that is called alone has as many BLAS threads as the process."""
+    weight, centers = (rng.standard_normal(shape, np.float32) for shape in ((112, 112), (333, 112)))
+    with threads.serial_blas():
+        expected = neighbors.folded(weight, centers)[0], anomaly_map._side_matrix.__wrapped__(97, 777, 5.0, 0.3)
+    with threadpool_limits(2, user_api="blas"):
+        found = neighbors.folded(weight, centers)[0], anomaly_map._side_matrix.__wrapped__(97, 777, 5.0, 0.3)
+    for one, other in zip(found, expected):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_ordered_map_keeps_order_and_starts_few_tasks_ahead():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import threads
 from . import _kernels
 from .resampling import bilinear_matrix
 
@@ -35,7 +36,8 @@ def _side_matrix(n_in: int, n_out: int, sigma: float, offset: float) -> np.ndarr
     source = np.minimum(source, 2 * n_out - 1 - source)
     gaussian = np.zeros((n_out, n_out))
     np.add.at(gaussian, (np.broadcast_to(rows[:, None], source.shape), source), kernel)
-    matrix: np.ndarray = gaussian @ bilinear_matrix(n_in, n_out, offset)
+    with threads.serial_blas():  # the result is kept, whoever asks for it first
+        matrix: np.ndarray = gaussian @ bilinear_matrix(n_in, n_out, offset)
     return matrix
 
 

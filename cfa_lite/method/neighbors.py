@@ -78,7 +78,8 @@ def folded(weight: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndar
     half_sq : ndarray (n_centers,) float32
         Half of the squared norm of each center.
     """
-    return np.concatenate([weight.T, centers @ weight.T]), half_squares(centers)
+    with threads.serial_blas():  # the result is kept, whoever asks for it first
+        return np.concatenate([weight.T, centers @ weight.T]), half_squares(centers)
 
 
 def distances(patches: np.ndarray, matrix: np.ndarray, half_sq: np.ndarray) -> np.ndarray:
