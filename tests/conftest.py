@@ -9,6 +9,7 @@ from cfa_lite.demo import make_demo
 
 # Tests that not every interpreter runs. pyproject.toml explains the markers, and .ci/run selects by them.
 MARKED_FILES = {
+    "test_freezing.py": "slow once",
     "test_packaging.py": "once",
     "test_readme.py": "once",
     "test_outliers.py": "slow",
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(items):
         raise pytest.UsageError(f"tests/conftest.py marks files that do not exist: {', '.join(gone)}")
     for item in items:
         names = {MARKED_FILES.get(item.path.name), *map(MARKED_FIXTURES.get, getattr(item, "fixturenames", ()))}
-        for name in sorted(names - {None}):
+        for name in sorted(set(" ".join(names - {None}).split())):
             item.add_marker(name)
 
 

@@ -1,6 +1,7 @@
 """Local processes and a real Dask cluster give the rows of one process, even if processes are killed."""
 
 import csv
+import math
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import psutil
@@ -18,7 +20,7 @@ from test_cli import run
 from test_resume import copies, rows_of, rows_of_one_run, wait_for
 
 from cfa_lite import WorkerError
-from cfa_lite.distributed import executor, jobs
+from cfa_lite.distributed import executor, frozen, jobs
 
 N_COPIES = 6  # copies of 16 images: two workers run for a second or two
 
@@ -257,3 +259,18 @@ def test_unusable_cluster_is_reported_before_anything_is_written(part, line, clu
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
         assert "pip install 'cfa-lite[dask]'" in said(["--dask", "127.0.0.1:1"])
+
+
+def test_processes_of_frozen_programs_give_results_in_order_and_end():
+    """The frozen program itself is in test_freezing.py."""
+    results = frozen.started(math.sqrt, [1.0, 4.0, 9.0, 16.0], 2)
+    assert next(results) == 1
+    assert psutil.Process().children(recursive=True)
+    results.close()
+    assert [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())] == []
+    assert list(frozen.started(math.sqrt, [4.0, 9.0], 4)) == [2, 3]
+
+
+def test_a_killed_process_of_a_frozen_program_is_noticed():
+    with pytest.raises(BrokenExecutor):
+        list(frozen.started(os._exit, [3, 3], 2))

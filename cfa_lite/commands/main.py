@@ -28,6 +28,14 @@ from .watch import watch
 class _Commands(click.Group):
     """Turns the errors of this package into a message and exit code 1."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line. A worker of a frozen program runs its tasks here, and ends."""
+        if getattr(sys, "frozen", False):
+            import multiprocessing
+
+            multiprocessing.freeze_support()
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         for stream in (sys.stdout, sys.stderr):  # file names may have characters that the console cannot show

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from .. import threads
 from .._version import __version__
 from ..errors import WorkerError
+from . import frozen
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -146,12 +147,15 @@ class Executor:
                 self._stop()
 
     def _start(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[R, None, None]:
-        import joblib
-
         place: dict[str, Any] = {"backend": "dask", "client": self._client}
         if not self._client:
             place = {"backend": "loky", "n_jobs": self.n_tasks, "inner_max_num_threads": self.n_threads}
             function = functools.partial(_as_child_of, os.getpid(), function)
+            if frozen.is_frozen():
+                with _interrupts_blocked():
+                    return frozen.started(function, tasks, self.n_tasks)
+        import joblib
+
         with joblib.parallel_config(**place):
             pool = joblib.Parallel(return_as="generator", batch_size=1, max_nbytes=None)
         with _interrupts_blocked():
@@ -230,10 +234,11 @@ def _interrupts_blocked() -> Iterator[None]:
         return
     from multiprocessing import resource_tracker
 
-    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+    resource_tracker.ensure_running()  # it, and that of joblib, unblock the signal when they start
+    if not frozen.is_frozen():
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    resource_tracker.ensure_running()  # both unblock the signal when they start
-    loky_tracker.ensure_running()
+        loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -5,6 +5,7 @@ the threading layers of Numba, one of which aborts the process when two Python t
 bit-equal for any number of threads. tests/naive.py has a simple version of each kernel.
 """
 
+import sys
 from contextlib import suppress
 
 import numba
@@ -33,6 +34,8 @@ class _Cache(FunctionCache):
 
 def njit(function):
     """Compile for one thread without the GIL, and cache the result on disk if a folder is writable."""
+    if getattr(sys, "frozen", False):  # it has no source files, and Numba finds its cache by their paths
+        function.__code__ = function.__code__.replace(co_filename=sys.executable)
     dispatcher = numba.njit(nogil=True, fastmath=FASTMATH)(function)
     with suppress(RuntimeError):  # no folder is writable: each process compiles again
         dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]  # cache=True puts Numba's own there
