@@ -10,8 +10,9 @@ from PIL import Image
 
 FIELDS = (
     "path", "status", "verdict", "score", "limit", "percentile", "raw_score", "raw_limit", "n_regions",
-    "largest_region_px", "seconds", "message",
+    "largest_region_px", "seconds", "message", "time", "brightness", "sharpness", "shift_right_px", "shift_down_px",
 )  # fmt: skip
+OLDER_FIELDS = FIELDS[:12]  # those of the first files
 VERDICTS = ("NG", "UNSURE", "OK", "INVALID", "ERROR")
 
 
@@ -133,6 +134,14 @@ class Inspection:
         Values of the image that are shown as black and white.
     changes : tuple of Change
         What is different in the image, as a whole, than in all good images. It is part of `message`.
+    time : str
+        When the file of the image was last changed, in local time: YYYY-MM-DD HH:MM:SS. Empty if it is no file.
+    brightness, sharpness : float
+        Mean value, and mean absolute step from a pixel to the next, at the working size; values from 0 to 255. NaN if
+        the image was not scored.
+    shift_right_px, shift_down_px : float
+        Position against the mean of the good images, in pixels of the image. NaN if it was not measured: the good
+        images have no common position, or the image does not resemble them.
     """
 
     path: str
@@ -150,6 +159,11 @@ class Inspection:
     image_size_px: tuple[int, int] = (0, 0)
     value_range: tuple[float, float] | None = None
     changes: tuple[Change, ...] = ()
+    time: str = ""
+    brightness: float = float("nan")
+    sharpness: float = float("nan")
+    shift_right_px: float = float("nan")
+    shift_down_px: float = float("nan")
 
     @property
     def limit(self) -> float:
@@ -266,6 +280,6 @@ def _resized(inside: np.ndarray, width: int, height: int) -> np.ndarray:
 _JUST_ABOVE = np.nextafter(np.float32(1), np.float32(2))
 
 
-def not_scored(path: str, status: str, message: str, raw_limit: float, seconds: float) -> Inspection:
+def not_scored(path: str, status: str, message: str, raw_limit: float, seconds: float, time: str = "") -> Inspection:
     """Return the result of an image without a score; `status` is "invalid" or "error"."""
-    return Inspection(path, status, status.upper(), float("nan"), float("nan"), raw_limit, seconds, message)
+    return Inspection(path, status, status.upper(), float("nan"), float("nan"), raw_limit, seconds, message, time=time)

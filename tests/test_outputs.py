@@ -17,7 +17,8 @@ from cfa_lite.results import FIELDS, Inspection, Region
 def result(**change):
     values = {
         "path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": 1.5, "raw_score": 3.0, "raw_limit": 2.0,
-        "seconds": 0.01, "percentile": 99.0, "image_size_px": (128, 200),
+        "seconds": 0.01, "percentile": 99.0, "image_size_px": (128, 200), "time": "2026-11-27 14:20:05",
+        "brightness": 127.346, "sharpness": 4.0,
         "regions": (Region((1, 2, 10, 4), 40.0, None, 1.5, (3, 4), 1.2, [(1.0, 2.0)]),),
         "map": np.linspace(0, 3, 64 * 96, dtype=np.float32).reshape(64, 96),
     }  # fmt: skip
@@ -27,12 +28,14 @@ def result(**change):
 def test_csv_has_the_documented_columns_and_quotes_commas():
     text = tables.header("csv") + tables.row(result(), "csv")
     assert text.startswith(
-        "path,status,verdict,score,limit,percentile,raw_score,raw_limit,n_regions,largest_region_px,seconds,message\n"
+        "path,status,verdict,score,limit,percentile,raw_score,raw_limit,n_regions,largest_region_px,seconds,message,"
+        "time,brightness,sharpness,shift_right_px,shift_down_px\n"
     )
     assert list(csv.DictReader(io.StringIO(text))) == [
         {"path": "line/a, b.png", "status": "ok", "verdict": "NG", "score": "1.5", "limit": "1.0", "percentile": "99.0",
          "raw_score": "3.0", "raw_limit": "2.0", "n_regions": "1", "largest_region_px": "40.0", "seconds": "0.01",
-         "message": ""}
+         "message": "", "time": "2026-11-27 14:20:05", "brightness": "127.35", "sharpness": "4.0",
+         "shift_right_px": "", "shift_down_px": ""}
     ]  # fmt: skip
 
 
@@ -41,18 +44,9 @@ def test_missing_numbers_are_empty_or_null():
     failed = result(
         status="error", verdict="ERROR", score=nan, percentile=nan, raw_score=nan, regions=(), message="why"
     )
-    assert tables.row(failed, "csv").split(",")[-10:] == [
-        "ERROR",
-        "",
-        "1.0",
-        "",
-        "",
-        "2.0",
-        "0",
-        "0.0",
-        "0.01",
-        "why\n",
-    ]
+    assert tables.row(failed, "csv").split(",")[3:14] == [
+        "ERROR", "", "1.0", "", "", "2.0", "0", "0.0", "0.01", "why", "2026-11-27 14:20:05",
+    ]  # fmt: skip
     assert json.loads(tables.row(failed, "jsonl"))["score"] is None
     assert tuple(json.loads(tables.row(failed, "jsonl"))) == (*FIELDS, "regions")
 
@@ -90,10 +84,10 @@ def test_excel_reads_both_kinds_of_file(tmp_path):
             writer.close()
     assert (tmp_path / "csv").read_bytes().startswith(b"\xef\xbb\xbfpath,status,")
     assert (tmp_path / "csv").read_text("utf-8-sig").splitlines()[1:] == [
-        '"T\u00fcr, links.png",ok,NG,1.25,1.0,99.0,3.0,2.0,1,40.0,0.01,'
+        '"T\u00fcr, links.png",ok,NG,1.25,1.0,99.0,3.0,2.0,1,40.0,0.01,,2026-11-27 14:20:05,127.35,4.0,,'
     ] * 2
     assert (tmp_path / "csv-semicolon").read_text("utf-8-sig").splitlines()[1:] == [
-        "T\u00fcr, links.png;ok;NG;1,25;1,0;99,0;3,0;2,0;1;40,0;0,01;"
+        "T\u00fcr, links.png;ok;NG;1,25;1,0;99,0;3,0;2,0;1;40,0;0,01;;2026-11-27 14:20:05;127,35;4,0;;"
     ] * 2
     for fmt in ("csv", "csv-semicolon"):
         assert (tmp_path / fmt).read_bytes().count(b"\xef\xbb\xbf") == 1

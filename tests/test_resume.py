@@ -16,8 +16,8 @@ from test_cli import run
 
 from cfa_lite import OutputError, load
 from cfa_lite.report.resume import keep_finished_rows, path_key
-from cfa_lite.report.tables import TableWriter, header, row
-from cfa_lite.results import Inspection, not_scored
+from cfa_lite.report.tables import TableWriter, beginning, header, row
+from cfa_lite.results import OLDER_FIELDS, Inspection, not_scored
 
 N_COPIES = 12  # copies of 16 images: a run of a few seconds
 
@@ -53,7 +53,10 @@ def rows_of(path):
         rows = list(csv.DictReader(text.splitlines()))
     else:
         rows = [json.loads(line) for line in text.splitlines()]
-    return {row["path"]: {k: str(v) for k, v in row.items() if k not in ("seconds", "regions")} for row in rows}
+    return {
+        row["path"]: {k: "" if v is None else str(v) for k, v in row.items() if k not in ("seconds", "regions")}
+        for row in rows
+    }
 
 
 def start(part, many, output, *more, **options):
@@ -217,6 +220,13 @@ def test_resume_recognizes_any_file_name_and_any_incomplete_row(tmp_path, fmt):
             path.write_bytes(start + b"".join(lines[:n]) + cut_line[:cut])
             assert list(keep_finished_rows(path, fmt, 2.0)) == [path_key(name) for name in names[:n]]
             assert path.read_bytes() == (start + b"".join(lines[:n]) if n else b"")
+
+
+def test_resume_gives_an_older_file_the_new_columns(tmp_path):
+    path, kept = tmp_path / "r.csv", scored("a,b.png")
+    path.write_text(beginning("csv", OLDER_FIELDS) + row(kept, "csv", OLDER_FIELDS) + "c.p", "utf-8")
+    assert keep_finished_rows(path, "csv", 2.0) == {path_key(kept.path): "OK"}
+    assert path.read_text("utf-8") == beginning("csv") + row(kept, "csv")
 
 
 def test_images_whose_rows_look_alike_are_inspected_again(part, line, tmp_path):

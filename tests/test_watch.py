@@ -7,10 +7,12 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from cfa_lite.line.table import Table
 from cfa_lite.line.waking import Waker, woken_by_changes
 from cfa_lite.line.watching import Station, Watch
 from cfa_lite.report import tables
-from cfa_lite.results import Inspection
+from cfa_lite.results import OLDER_FIELDS, Inspection
 
 
 def rows_of(path):
@@ -121,7 +123,9 @@ class Line:
         self.root = folder
         self.folder, self.said, self.waker = folder / "in", [], Waker()
         self.folder.mkdir(exist_ok=True)
-        self.journal = Journal(folder / "rows.csv.journal", "csv", tables.header("csv"))
+        self.journal = Journal(
+            folder / "rows.csv.journal", "csv", tables.header("csv"), tables.header("csv", OLDER_FIELDS)
+        )
         self.table = Table(folder / "rows.csv", self.journal)
         self.arrivals = Arrivals([self.folder], [move_to] if move_to else [], self.journal, 0.3, self.said.append)
         values = {
@@ -327,6 +331,20 @@ def test_table_is_mended_from_the_journal_wherever_it_ends(tmp_path):
             Table(path, journal)
         assert path.read_bytes() == foreign
     journal.close()
+
+
+def test_a_watch_keeps_the_columns_of_an_older_table(tmp_path, line):
+    older = Journal(tmp_path / "rows.csv.journal", "csv", tables.header("csv", OLDER_FIELDS))
+    row = tables.row(Inspection("gone.png", "ok", "OK", 0.5, 0.5, 1.0, 0.0), "csv", OLDER_FIELDS).encode()
+    older.add(tmp_path / "gone.png", Content((1, 1), b"x"), "gone", "OK", row, None)
+    older.commit()
+    older.close()
+    with closing(sqlite3.connect(tmp_path / "rows.csv.journal")) as db, db:
+        db.execute("DELETE FROM facts WHERE name = 'header'")
+    with Line(tmp_path) as watch:
+        fill(watch.folder, line[:1])
+        assert watch.once() == ["gone.png", line[0].name]
+        assert [tuple(row) for row in rows_of(tmp_path / "rows.csv")] == [OLDER_FIELDS] * 2
 
 
 def test_journal_is_for_one_process_and_one_format(tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import parameters, threads
 from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError
+from ..features import image_files, size_limit
 from ..features import images as images_
-from ..features import size_limit
 from ..features.backbone import Backbone, open_fitted
 from ..features.image_files import LeftOut
 from ..features.images import ImageLike
@@ -138,7 +138,8 @@ class Inspector(OutlierDetectorContract):
                 message = size_limit.too_little_memory(name)
             except (ImageError, TypeError, ValueError) as error:  # also an array of a dtype or shape that is no image
                 message = str(error)
-            return not_scored(name, "error", message, product.limits.threshold, time.perf_counter() - start)
+            seconds, taken = time.perf_counter() - start, image_files.time_of(given[i])
+            return not_scored(name, "error", message, product.limits.threshold, seconds, taken)
 
         return threads.ordered_map(one, range(len(given)), threads.resolve(self.threads))
 

@@ -14,6 +14,7 @@ from ..errors import CfaLiteError, one_line
 from .benchmark import benchmark
 from .calibrate import calibrate
 from .demo import demo
+from .drift import drift
 from .evaluate import evaluate
 from .fit import fit
 from .info import info
@@ -65,7 +66,7 @@ def main() -> None:
     Results go to stdout, messages to stderr. `cfa-lite COMMAND --help` explains a command.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C. With --fail-on-anomaly also 3: an image is NG,
-    and 4: none is NG, but an image was not inspected.
+    and 4: none is NG, but an image was not inspected. With --fail-on-drift also 5: something has changed.
 
     \b
     Example:
@@ -74,5 +75,5 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, teach, watch, serve, info, benchmark, demo):
+for command in (fit, score, evaluate, calibrate, teach, watch, serve, drift, info, benchmark, demo):
     main.add_command(command)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 PATH = click.Path(path_type=Path)
-EXIT_FAILED, EXIT_ANOMALY, EXIT_NOT_INSPECTED, EXIT_STOPPED = 1, 3, 4, 130
+EXIT_FAILED, EXIT_ANOMALY, EXIT_NOT_INSPECTED, EXIT_DRIFT, EXIT_STOPPED = 1, 3, 4, 5, 130
 _ALSO = {"value_range": ("--range",)}  # other spellings of an option, by the name of its parameter
 
 

@@ -82,6 +82,7 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     from ..line.watching import Station, Watch
     from ..report import outputs, tables
     from ..report.overlay import RenderedImage
+    from ..results import OLDER_FIELDS
 
     parts, folders = _parts_and_folders(pairs)
     table_format = fmt or tables.format_of(output)
@@ -109,7 +110,8 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     def inspect(arrivals: Sequence[Arrival]) -> Iterator[Inspection]:
         return _inspect(models, arrivals, threads) if pool is None else _in_pool(pool, models, arrivals, with_maps)
 
-    kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, tables.beginning(table_format))
+    beginnings = tables.beginning(table_format), tables.beginning(table_format, OLDER_FIELDS)
+    kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, *beginnings)
     n_at_once = _N_AT_ONCE if pool is None else _N_PER_WORKER * pool.n_tasks
     station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once)
     waker = Waker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -210,3 +211,17 @@ def summary(left_out: Sequence[LeftOut]) -> str:
     verb = "was" if len(left_out) == 1 else "were"
     line = f"{counted} {verb} left out: {', '.join(told)} ({', '.join(names)})."
     return "".join(c if c.isprintable() else "?" for c in line)  # a file name may contain line ends
+
+
+def time_of(image: object) -> str:
+    """Return when the file of an image was last changed, in local time: YYYY-MM-DD HH:MM:SS.
+
+    Empty if the image is no path, or the file is away.
+    """
+    if not isinstance(image, (str, os.PathLike)):
+        return ""
+    try:
+        changed = time.localtime(Path(image).stat().st_mtime)
+    except (OSError, ValueError, OverflowError):  # also a time that the system cannot show
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", changed)

@@ -121,8 +121,10 @@ class Reference:
         assert self.thumbnail is not None
         return Spectra(self.thumbnail)
 
-    def changes(self, pixels: np.ndarray, statistics: PixelStatistics, scale: float) -> tuple[Change, ...]:
-        """Tell what has changed in an image against all good images, far beyond what they show themselves.
+    def compare(
+        self, pixels: np.ndarray, statistics: PixelStatistics, scale: float
+    ) -> tuple[tuple[Change, ...], tuple[float, float] | None]:
+        """Compare an image with all good images.
 
         Parameters
         ----------
@@ -131,7 +133,15 @@ class Reference:
         statistics : PixelStatistics
         scale : float
             Working pixels per image pixel.
+
+        Returns
+        -------
+        changes : tuple of Change
+            What is different, far beyond what the good images show themselves.
+        shift_px : (float, float) or None
+            Position to the right and down, in pixels of the image. None if it cannot be measured.
         """
+        shift_px = None
         found = [self._brightness(statistics.brightness)]
         if self.color is not None and _share(_colors(pixels), self.colors) < -_MIN_SAME_COLOR * self.color:
             found.append(Change("swapped"))
@@ -139,8 +149,11 @@ class Reference:
             # A rotated image resembles the reference less. So few good images take the time of measuring it.
             rotation_below = 0.0 if self.degrees is None else self.usual_quality
             placement = self._spectra.placement_of(registration.thumbnail(pixels), rotation_below)
-            found += self._moved(placement, scale)
-        return tuple(change for change in found if change is not None)
+            if placement.quality >= _MIN_QUALITY * self.quality:  # otherwise it resembles no good image
+                down, right = _in_pixels(placement, self.size_px)
+                shift_px = right / scale, down / scale
+                found += self._moved(placement, self.shift_px, shift_px, scale)
+        return tuple(change for change in found if change is not None), shift_px
 
     def _brightness(self, brightness: float) -> Change | None:
         spread = self.brightest - self.darkest
@@ -150,13 +163,12 @@ class Reference:
             return Change("darker", (1 - brightness / self.darkest,))
         return None
 
-    def _moved(self, placement: Placement, scale: float) -> list[Change | None]:
+    def _moved(
+        self, placement: Placement, usual_px: float, shift_px: tuple[float, float], scale: float
+    ) -> list[Change | None]:
         found: list[Change | None] = []
-        if self.shift_px is None or placement.quality < _MIN_QUALITY * self.quality:
-            return found  # it resembles no good image
-        down, right = _in_pixels(placement, self.size_px)
-        if np.hypot(down, right) > max(FACTOR * self.shift_px, _MIN_SHIFT * min(self.size_px)):
-            found.append(Change("shifted", (right / scale, down / scale)))
+        if np.hypot(*shift_px) * scale > max(FACTOR * usual_px, _MIN_SHIFT * min(self.size_px)):
+            found.append(Change("shifted", shift_px))
         if self.degrees is not None and abs(placement.degrees) > max(FACTOR * self.degrees, _MIN_DEGREES):
             moves = np.radians(abs(placement.degrees)) * np.hypot(*registration.grid_of(self.size_px)) / 4
             if placement.misfit < _MAX_MISFIT * moves:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..features import alignment, image_checks, images
+from ..features import alignment, image_checks, image_files, images
 from ..features.alignment import NO_SHIFT, Shift
 from ..features.backbone import Backbone
 from ..features.images import ImageLike
@@ -57,7 +58,8 @@ def inspect(
     reasons = image_checks.check_size(loaded.size_px, good) if rules.checks else []
     # An inspection mask fits one size only.
     if reasons and (scorer.mask is not None or image_checks.is_too_large(loaded.size_px, good)):
-        return not_scored(name, "invalid", reasons[0], product.limits.threshold, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return not_scored(name, "invalid", reasons[0], product.limits.threshold, seconds, image_files.time_of(image))
     if scorer.mask is not None:
         scorer.mask.check_size(loaded.size_px, name)
     size_px, n_pages, is_depth_cut = loaded.size_px, loaded.n_pages, loaded.is_depth_cut
@@ -69,12 +71,18 @@ def inspect(
         reasons += image_checks.check_pixels(found, good)
     notes = image_checks.notes(found, good, n_pages, is_depth_cut)
     changes: tuple[Change, ...] = ()
+    shift_px = None
     if product.reference is not None and not reasons:
-        changes = product.reference.changes(uncovered, found, scorer.scale)
+        changes, shift_px = product.reference.compare(uncovered, found, scorer.scale)
     del uncovered
     raw_map, evidence = scorer.scored(pixels, backbone, n_threads)
     seconds = time.perf_counter() - start
     result = judge(raw_map, name, size_px, product, rules, seconds, evidence, shift or NO_SHIFT)
+    right, down = shift_px or (math.nan, math.nan)
+    result = replace(
+        result, time=image_files.time_of(image), brightness=found.brightness, sharpness=found.sharpness,
+        shift_right_px=right, shift_down_px=down,
+    )  # fmt: skip
     told = alignment.note(shift, scorer.scale, size_px)
     message = " ".join([*reasons, *notes, *map(str, changes), *([told] if told else [])])
     if reasons:

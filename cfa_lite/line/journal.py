@@ -85,6 +85,8 @@ class Journal:
         Format of the rows.
     header : str
         First line of the table, "" for none.
+    older_header : str
+        That of tables that were begun by an older version. Their journals keep it.
 
     Raises
     ------
@@ -93,9 +95,8 @@ class Journal:
         be written.
     """
 
-    def __init__(self, path: Path, fmt: str, header: str) -> None:
+    def __init__(self, path: Path, fmt: str, header: str, older_header: str = "") -> None:
         self.path = path
-        self.header = header.encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1)
@@ -106,6 +107,8 @@ class Journal:
             self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
             self._check("version", VERSION)
             self._check("format", fmt)
+            first = older_header if len(self) else header  # an older journal does not name its header
+            self.header = self._fact("header", first or header).encode()
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise OutputError(
@@ -120,13 +123,18 @@ class Journal:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from error
 
     def _check(self, name: str, value: str) -> None:
-        self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
-        (found,) = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        found = self._fact(name, value)
         if found != value:
             raise OutputError(
                 f"{self.path} is a journal of {name} {found}, and this run needs {name} {value}. Give another --output"
                 " or --journal."
             )
+
+    def _fact(self, name: str, value: str) -> str:
+        """Return what the journal tells of itself by this name; it is set if the journal does not tell it yet."""
+        self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+        found: str = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+        return found
 
     def __len__(self) -> int:
         n: int = self._db.execute("SELECT COALESCE(MAX(id), 0) FROM images").fetchone()[0]

@@ -14,6 +14,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "verdict": {"type": "string", "enum": list(VERDICTS)},
     "n_regions": {"type": "integer"},
     "message": {"type": "string"},
+    "time": {"type": "string"},
 }
 _NUMBER = {"type": ["number", "null"]}
 _PROBLEMS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ImageError, OutputError
 from ..features import completeness
 from ..report import tables
-from ..results import Inspection
+from ..results import FIELDS, OLDER_FIELDS, Inspection
 from .arrivals import Arrival, Arrivals, Tell
 from .journal import Content, Journal, NotKeptError
 from .moving import finish_moves, free_path
@@ -76,6 +76,8 @@ class Watch:
     ) -> None:
         self._station, self._journal, self._table = station, journal, table
         self._arrivals, self._waker, self._fmt = arrivals, waker, fmt
+        is_older = journal.header and journal.header.decode().endswith(tables.header(fmt, OLDER_FIELDS))
+        self._fields = OLDER_FIELDS if is_older else FIELDS
         self._ready: deque[Arrival] = deque()
         self._added: list[tuple[Arrival, Inspection]] = []  # to the journal, and not yet on the disk
         self._told = ""
@@ -149,7 +151,7 @@ class Watch:
         if self._station.move_to is not None and arrival.content.digest:
             below = self._station.move_to / result.verdict / name
             destination = free_path(below.with_name(below.name + path.suffix))
-        row = tables.row(result, self._fmt).encode("utf-8", tables.ENCODING_ERRORS)
+        row = tables.row(result, self._fmt, self._fields).encode("utf-8", tables.ENCODING_ERRORS)
         self._journal.add(path, arrival.content, name.as_posix(), result.verdict, row, destination)
         self._added.append((arrival, result))
 

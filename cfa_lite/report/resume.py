@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import atomic
 from ..errors import OutputError, one_line
-from ..results import FIELDS
+from ..results import FIELDS, OLDER_FIELDS
 from .outputs import writing
 from .tables import BOM, ENCODING_ERRORS, delimiter, header, rounded_raw
 
@@ -29,7 +29,8 @@ def keep_finished_rows(path: Path, fmt: str, raw_limit: float) -> dict[bytes, st
     """Remove unfinished rows from a table, so that a run can append to it, and return what remains.
 
     Every complete row of an image that could be inspected stays as it is, byte for byte. Rows of errors are removed,
-    because their cause may be gone, and so is an incomplete last row. A missing or empty file is a fresh start.
+    because their cause may be gone, and so is an incomplete last row. A missing or empty file is a fresh start. A CSV
+    file with the columns of an older version gets the new ones, which are empty in its rows.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def _parse(data: bytes, fmt: str) -> Iterator[tuple[dict[str, Any], str]]:
         return
     for line in lines:
         values = json.loads(line)
-        if not set(FIELDS) <= set(values):
+        if not set(OLDER_FIELDS) <= set(values):
             raise ValueError("a line has other fields")
         yield values, line
 
@@ -113,18 +114,24 @@ def _parse_csv(lines: list[str], separator: str) -> Iterator[tuple[dict[str, Any
     reader = csv.reader(
         [lines[0].removeprefix(BOM), *lines[1:]] if has_bom else lines, strict=True, delimiter=separator
     )
-    start = 0
+    fields: tuple[str, ...] = FIELDS
+    start, added = 0, ""
     try:
         for record in reader:
             text, is_first, start = "".join(lines[start : reader.line_num]), start == 0, reader.line_num
-            if is_first and record != list(FIELDS):
+            if is_first and record == list(OLDER_FIELDS):
+                fields, added = OLDER_FIELDS, separator * (len(FIELDS) - len(OLDER_FIELDS))
+            elif is_first and record != list(FIELDS):
                 raise ValueError("its first line names other columns")
-            if len(record) != len(FIELDS):
-                raise ValueError(f"a row has {len(record)} columns instead of {len(FIELDS)}")
-            yield {} if is_first else dict(zip(FIELDS, record)), text
+            if len(record) != len(fields):
+                raise ValueError(f"a row has {len(record)} columns instead of {len(fields)}")
+            if added:
+                names = separator.join(("", *FIELDS[len(OLDER_FIELDS) :]))
+                text = text.removesuffix("\n") + (names if is_first else added) + "\n"
+            yield {} if is_first else dict(zip(fields, record)), text
     except csv.Error:
         # A quoted field may contain line ends, so an incomplete row may be several lines. If one of them looks like a
         # complete row, the file is damaged in another way.
         at_end = reader.line_num == len(lines) and lines[start].count('"') % 2
-        if not start or not at_end or any(line.count(separator) >= len(FIELDS) - 1 for line in lines[start + 1 :]):
+        if not start or not at_end or any(line.count(separator) >= len(fields) - 1 for line in lines[start + 1 :]):
             raise

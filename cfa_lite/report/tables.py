@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,14 +46,14 @@ def format_of(path: str | os.PathLike[str]) -> str:
     return extension
 
 
-def header(fmt: str) -> str:
+def header(fmt: str, fields: Sequence[str] = FIELDS) -> str:
     """Return the first line of a table in format `fmt`; it is empty for JSON lines."""
-    return "" if fmt == "jsonl" else _csv_line(FIELDS, fmt)
+    return "" if fmt == "jsonl" else _csv_line(fields, fmt)
 
 
-def beginning(fmt: str) -> str:
+def beginning(fmt: str, fields: Sequence[str] = FIELDS) -> str:
     """Return what a file of format `fmt` starts with: a byte order mark and the header, or nothing for JSON lines."""
-    return header(fmt) and BOM + header(fmt)
+    return header(fmt, fields) and BOM + header(fmt, fields)
 
 
 def delimiter(fmt: str) -> str:
@@ -66,13 +66,15 @@ def rounded_raw(value: float) -> float:
     return float(f"{value:.{_RAW_DIGITS}g}")
 
 
-def row(result: Inspection, fmt: str) -> str:
+def row(result: Inspection, fmt: str, fields: Sequence[str] = FIELDS) -> str:
     """Return one result as one line of a table.
 
     Parameters
     ----------
     result : Inspection
     fmt : {"csv", "csv-semicolon", "jsonl"}
+    fields : sequence of str
+        Columns of a CSV file. Those of an older file are fewer.
 
     Returns
     -------
@@ -83,14 +85,18 @@ def row(result: Inspection, fmt: str) -> str:
     """
     values = _rounded(result)
     if fmt != "jsonl":
-        return _csv_line((one_line(v) if isinstance(v, str) else v for v in values.values()), fmt)
+        shown = (values[name] for name in fields)
+        return _csv_line((one_line(v) if isinstance(v, str) else v for v in shown), fmt)
     values["regions"] = [_rounded_region(region) for region in result.regions]
     text = json.dumps(values, ensure_ascii=False)
     return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")  # control characters that JSON allows, but some readers do not
-_DECIMALS = {"score": 4, "percentile": 2, "largest_region_px": 1, "seconds": 4}
+_DECIMALS = {
+    "score": 4, "percentile": 2, "largest_region_px": 1, "seconds": 4, "brightness": 2, "sharpness": 3,
+    "shift_right_px": 2, "shift_down_px": 2,
+}  # fmt: skip
 _RAW_DIGITS = 6  # significant digits, because raw scores have no common scale
 
 

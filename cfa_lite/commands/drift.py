@@ -1,0 +1,84 @@
+"""``cfa-lite drift``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import one_line
+from . import options
+from .options import PATH
+
+if TYPE_CHECKING:
+    from ..drift.rows import Rows
+
+
+@click.command()
+@click.argument("results", type=PATH)
+@click.option(
+    "--reference", "n_reference", type=click.IntRange(100), metavar="N", show_default="300",
+    help="The first N images of RESULTS show no change: the others are compared with them.",
+)  # fmt: skip
+@click.option(
+    "--reference-file", type=PATH, metavar="FILE",
+    help="Compare all images of RESULTS with those of this results file, of images as they should be.",
+)  # fmt: skip
+@click.option(
+    "--false-alarm-every", type=click.FloatRange(1000, 1e8), default=100_000, show_default=True, metavar="N",
+    help="At most one false alarm in N images, of all quantities together. A larger N finds small changes later.",
+)  # fmt: skip
+@click.option(
+    "--by-time", is_flag=True, help="Sort the images by the times of their files. By default rows are in order."
+)
+@click.option("--fail-on-drift", is_flag=True, help="Exit with 5 if there is a change.")
+def drift(results: Path, n_reference: int | None, reference_file: Path | None, false_alarm_every: float,
+          by_time: bool, fail_on_drift: bool) -> None:  # fmt: skip
+    """Tell since when scores, light, sharpness or position have changed, from a results file of score or watch.
+
+    RESULTS is a CSV or JSON lines file in the order of inspection, with the first images as they should be. A single
+    defect is no change.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage; with --fail-on-drift also 5: something has changed.
+
+    \b
+    Example:
+      cfa-lite drift results.csv
+    """
+    from .. import threads
+    from ..drift import changes, rows, text
+
+    if n_reference is not None and reference_file is not None:
+        raise click.UsageError("Give --reference or --reference-file, not both.")
+    given = rows.read(results)
+    n_first = min(n_reference or 300, len(given))
+    if by_time:
+        given = _by_time(given)
+    if reference_file is None:
+        reference, judged = given.part(list(range(n_first))), given.part(list(range(n_first, len(given))))
+    else:
+        reference, judged = rows.read(reference_file), given
+        reference = _by_time(reference) if by_time else reference
+    with threads.serial_blas():
+        found = changes.find(judged, reference, false_alarm_every)
+    for line in text.lines(found):
+        click.echo(one_line(line))
+    if not by_time and _is_mixed(given):
+        click.echo("The rows are not in the order of the times of their files: --by-time sorts them.", err=True)
+    if fail_on_drift and found.changes:
+        sys.exit(options.EXIT_DRIFT)
+
+
+def _by_time(rows: Rows) -> Rows:
+    if None in rows.times:
+        raise click.UsageError(f"{rows.source} has rows without a time, so --by-time cannot sort them.")
+    return rows.part(sorted(range(len(rows)), key=lambda i: rows.times[i] or datetime.min))
+
+
+def _is_mixed(rows: Rows) -> bool:
+    """Return whether rows are far from the order of their times: more than a tenth of them."""
+    times = [time for time in rows.times if time is not None]
+    return sum(after < before for before, after in zip(times, times[1:])) > len(times) / 10

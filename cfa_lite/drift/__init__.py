@@ -1,0 +1,1 @@
+"""Since when a line has changed: scores, light, sharpness and position over time."""

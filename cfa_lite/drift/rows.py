@@ -1,0 +1,137 @@
+"""Rows of a results file as quantities over time: CSV or JSON lines, of this version or an older one."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError
+from ..results import FIELDS, OLDER_FIELDS
+
+QUANTITIES = ("score", "brightness", "sharpness", "shift_right_px", "shift_down_px")
+_JUDGED = ("score", "shift_right_px", "shift_down_px")  # they say nothing about an INVALID image
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Inspected images in the order of their rows.
+
+    Attributes
+    ----------
+    source : str
+        The file.
+    paths : list of str
+    times : list of datetime or None
+        None where the row has no time.
+    numbers : list of int
+        Position of the row in the file, from 1.
+    values : dict of str to ndarray of shape (n,)
+        By the names of `QUANTITIES` that the file has; NaN where a row has none.
+    """
+
+    source: str
+    paths: list[str]
+    times: list[datetime | None]
+    numbers: list[int]
+    values: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def part(self, chosen: list[int]) -> Rows:
+        """Return some rows, in the given order."""
+        return Rows(
+            self.source,
+            [self.paths[i] for i in chosen],
+            [self.times[i] for i in chosen],
+            [self.numbers[i] for i in chosen],
+            {name: values[chosen] for name, values in self.values.items()},
+        )
+
+
+def read(path: Path) -> Rows:
+    """Read a results file.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with commas or semicolons, or JSON lines. Rows with the status "error" are left out, and so is an incomplete
+        last line.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be read, or holds no results of this package.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
+    complete = text[: text.rfind("\n") + 1].splitlines(keepends=True) if "\n" in text else []
+    paths: list[str] = []
+    times: list[datetime | None] = []
+    numbers: list[int] = []
+    values: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+    number = 0
+    try:
+        for number, row in enumerate(_json_rows(complete) if text.startswith("{") else _csv_rows(complete), 1):
+            if row["status"] == "error":
+                continue
+            paths.append(str(row["path"]))
+            times.append(_time(row.get("time")))
+            numbers.append(number)
+            for name in QUANTITIES:
+                is_told = name not in _JUDGED or row["status"] == "ok"
+                values[name].append(_number(row.get(name)) if is_told else np.nan)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        raise OutputError(
+            f"{path} does not hold results of cfa-lite: row {number + 1} cannot be read ({error}). Give a file that"
+            " score --output or watch --output has written, as CSV or JSON lines."
+        ) from error
+    found = {name: np.array(column, np.float64) for name, column in values.items()}
+    return Rows(str(path), paths, times, numbers, {k: v for k, v in found.items() if not np.isnan(v).all()})
+
+
+def _csv_rows(lines: list[str]) -> Iterator[Mapping[str, Any]]:
+    separator = ";" if lines and lines[0].startswith(f"{FIELDS[0]};") else ","
+    reader = csv.DictReader(lines, delimiter=separator, strict=True)
+    missing = set(OLDER_FIELDS) - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"there is no column {min(missing, key=OLDER_FIELDS.index)}")
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError("it has another number of columns")
+        yield row
+
+
+def _json_rows(lines: list[str]) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        row = json.loads(line)
+        missing = set(OLDER_FIELDS) - set(row)
+        if missing:
+            raise ValueError(f"there is no field {min(missing, key=OLDER_FIELDS.index)}")
+        yield row
+
+
+def _number(value: Any) -> float:
+    if value is None or value == "":
+        return np.nan
+    return float(value.replace(",", ".") if isinstance(value, str) else value)
+
+
+def _time(value: Any) -> datetime | None:
+    with contextlib.suppress(ValueError, TypeError):
+        return datetime.fromisoformat(value)
+    return None
