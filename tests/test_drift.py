@@ -142,3 +142,9 @@ def test_the_limit_grows_with_fewer_alarms_and_a_shorter_reference():
     limits = [chart.limit_of(1e4, 0.05), chart.limit_of(1e5, 0.05), chart.limit_of(1e5, 0.1)]
     assert limits == sorted(limits) and limits[0] < 0.9 * limits[-1]
     assert 1 / chart.run_length(chart.limit_of(1e4, 0.0), np.zeros(1))[0] == pytest.approx(1e-4, rel=0.05)
+
+
+def test_long_run_lengths_are_exact_enough():
+    """The logarithm of the run length is nearly a parabola of the limit."""
+    lengths = np.log([chart.run_length(limit, np.zeros(1))[0] for limit in (0.6, 0.7, 0.8, 0.9)])
+    assert np.diff(lengths, 3) == pytest.approx(0, abs=0.02) and (np.diff(lengths) > 2).all()
