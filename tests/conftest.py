@@ -10,6 +10,7 @@ from cfa_lite.demo import make_demo
 # Tests that not every interpreter runs. pyproject.toml explains the markers, and .ci/run selects by them.
 MARKED_FILES = {
     "test_freezing.py": "slow once",
+    "test_mqtt.py": "slow once",
     "test_packaging.py": "once",
     "test_readme.py": "once",
     "test_outliers.py": "slow",

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ImageError, OutputError
+from ..errors import CfaLiteError, ImageError, OutputError
 from . import options
 from .inspecting import ImageWriter, Lines, Task
 from .options import PATH
+from .waiting import tell
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
     from ..distributed.executor import Executor
     from ..line.arrivals import Arrival
+    from ..line.mqtt import Publisher
     from ..results import Inspection
 
 _N_AT_ONCE = 32  # images between two looks at the folders
@@ -53,13 +55,22 @@ _N_PER_WORKER = 32
     help="A file that cannot be read as an image becomes an ERROR when it has not changed for this time.",
 )  # fmt: skip
 @click.option("--once", is_flag=True, help="Inspect the images that are there, wait for those being written, and end.")
+@click.option(
+    "--mqtt", "address", metavar="HOST[:PORT]",
+    help="Send a message for each image to this MQTT broker. Environment variables set TLS and the password.",
+)  # fmt: skip
+@click.option(
+    "--mqtt-topic", metavar="TOPIC",
+    help="Send to TOPIC/result and TOPIC/health. By default cfa-lite/ and the name of the model, or, with several"
+    " models, of the table.",
+)  # fmt: skip
 @options.threads
 @options.workers
 @options.dask
 def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, core_masks: Path | None, move_to: Path | None, poll: float,
-          patience: float, once: bool, threads: int | None, workers: int | None,
-          scheduler: str | None) -> None:  # fmt: skip
+          patience: float, once: bool, address: str | None, mqtt_topic: str | None, threads: int | None,
+          workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Inspect each new image in FOLDER and below with the model PART, once, in the order of arrival.
 
     Several products have a model and a folder each: PART FOLDER PART FOLDER. Images that are there at the start are
@@ -92,6 +103,8 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     for folder in folders:
         if once and not folder.is_dir():
             raise ImageError(f"{folder} does not exist. Check the path.")
+    named = (parts[0] if len(parts) == 1 else output).stem.translate(str.maketrans("+#", "__"))
+    publisher = _publisher(address, f"cfa-lite/{named}" if mqtt_topic is None else mqtt_topic)
     models = _load(parts)
     pool = options.executor(workers, scheduler, threads)
     lines, counts = Lines(None), Counter[str]()
@@ -104,8 +117,13 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
         counts[result.verdict] += 1
         lines.take(Task(Path(result.path)), RenderedImage(result.path, result))
 
-    def tell(message: str) -> None:
-        click.echo(message, err=True)
+    def message(identifier: str, arrival: Arrival, result: Inspection) -> bytes:
+        from ..line import mqtt
+
+        return mqtt.payload(identifier, parts[arrival.folder].stem, tables.row(result, "jsonl"))
+
+    def exchange() -> int:
+        return publisher.exchange(kept) if publisher else 0
 
     def inspect(arrivals: Sequence[Arrival]) -> Iterator[Inspection]:
         return _inspect(models, arrivals, threads) if pool is None else _in_pool(pool, models, arrivals, with_maps)
@@ -113,18 +131,36 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     beginnings = tables.beginning(table_format), tables.beginning(table_format, OLDER_FIELDS)
     kept = Journal(journal or output.with_name(f"{output.name}.journal"), table_format, *beginnings)
     n_at_once = _N_AT_ONCE if pool is None else _N_PER_WORKER * pool.n_tasks
-    station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once)
+    told = (message, exchange) if publisher else ()
+    station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once, *told)
     waker = Waker()
     table = Table(output, kept)
     arrivals = Arrivals(folders, [*writer.folders.values(), *moved], kept, patience, tell)
     try:
         with ended_by_signals(waker), woken_by_changes(waker, folders):
+            if publisher is not None:
+                publisher.start()
             tell(f"watching {', '.join(map(str, folders))}")
             Watch(station, kept, table, arrivals, waker, table_format).run(only_present=once)
     finally:
+        if publisher is not None:
+            publisher.close(kept)
         table.close()
         kept.close()
     tell(_summary(counts))
+
+
+def _publisher(address: str | None, topic: str) -> Publisher | None:
+    if address is None:
+        return None
+    try:
+        from ..line import mqtt
+    except ImportError as error:
+        raise CfaLiteError("--mqtt needs paho-mqtt. Install it: pip install 'cfa-lite[station]'") from error
+    try:
+        return mqtt.Publisher(mqtt.Broker.of(address), topic, tell)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--mqtt") from error
 
 
 def _summary(counts: Counter[str]) -> str:

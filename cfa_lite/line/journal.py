@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS images (
     destination BLOB,
     is_moved INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE INDEX IF NOT EXISTS images_to_move ON images (id) WHERE destination IS NOT NULL AND NOT is_moved;
 """
@@ -107,6 +109,7 @@ class Journal:
             self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
             self._check("version", VERSION)
             self._check("format", fmt)
+            self.key = self._fact("key", uuid.uuid4().hex)
             first = older_header if len(self) else header  # an older journal does not name its header
             self.header = self._fact("header", first or header).encode()
         except sqlite3.OperationalError as error:
@@ -170,8 +173,8 @@ class Journal:
         found = self._db.execute("SELECT 1 FROM images WHERE name = ?", (name.casefold(),)).fetchone()
         return found is not None
 
-    def add(self, path: Path, content: Content, name: str, verdict: str, row: bytes, destination: Path | None) -> None:
-        """Add an inspected image. It is on the disk after the next `commit`.
+    def add(self, path: Path, content: Content, name: str, verdict: str, row: bytes, destination: Path | None) -> int:
+        """Add an inspected image, and return its number. It is on the disk after the next `commit`.
 
         Raises
         ------
@@ -182,7 +185,7 @@ class Journal:
         try:
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(
+            added = self._db.execute(
                 "INSERT INTO images (path, size, mtime_ns, digest, name, verdict, row, row_end, destination, is_moved)"
                 " SELECT ?, ?, ?, ?, ?, ?, ?, ? + COALESCE((SELECT row_end FROM images ORDER BY id DESC LIMIT 1), ?),"
                 " ?, 0",
@@ -191,6 +194,33 @@ class Journal:
                     len(self.header), None if destination is None else os.fsencode(destination),
                 ),
             )  # fmt: skip
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        assert added.lastrowid is not None
+        return added.lastrowid
+
+    def add_message(self, number: int, payload: bytes) -> None:
+        """Add the message that an added image still has to send, as `add` does."""
+        self._write("INSERT INTO messages VALUES (?, ?)", number, payload)
+
+    def messages_after(self, number: int, n: int) -> list[tuple[int, bytes]]:
+        """Return number and message of the first `n` images after the one of this number that have to send one."""
+        found = self._db.execute("SELECT id, payload FROM messages WHERE id > ? ORDER BY id LIMIT ?", (number, n))
+        return found.fetchall()
+
+    def n_messages(self) -> int:
+        """Count the messages that have to be sent."""
+        n: int = self._db.execute("SELECT COUNT(*) FROM messages").fetchone()[0]
+        return n
+
+    def remove_messages(self, numbers: Sequence[int]) -> None:
+        """Forget the messages of images, because they were sent."""
+        if not numbers:
+            return
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number in numbers])
         except sqlite3.Error as error:
             raise self._failed(error) from error
 

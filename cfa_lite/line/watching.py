@@ -45,6 +45,10 @@ class Station:
         Between two looks at the folders.
     n_at_once : int
         Images between two looks.
+    message : callable (identifier, arrival, result) -> bytes, or None
+        Returns what is published of an image.
+    exchange : callable () -> int
+        Publishes without waiting, and returns how many messages wait.
     """
 
     folders: Sequence[Path]
@@ -55,6 +59,8 @@ class Station:
     move_to: Path | None
     poll: float
     n_at_once: int
+    message: Callable[[str, Arrival, Inspection], bytes] | None = None
+    exchange: Callable[[], int] = lambda: 0
 
 
 class Watch:
@@ -152,7 +158,10 @@ class Watch:
             below = self._station.move_to / result.verdict / name
             destination = free_path(below.with_name(below.name + path.suffix))
         row = tables.row(result, self._fmt, self._fields).encode("utf-8", tables.ENCODING_ERRORS)
-        self._journal.add(path, arrival.content, name.as_posix(), result.verdict, row, destination)
+        number = self._journal.add(path, arrival.content, name.as_posix(), result.verdict, row, destination)
+        if self._station.message is not None:
+            message = self._station.message(f"{self._journal.key}-{number}", arrival, result)
+            self._journal.add_message(number, message)
         self._added.append((arrival, result))
 
     def _keep(self) -> None:
@@ -172,6 +181,7 @@ class Watch:
         """Let the table and the places of the images follow the journal; return whether they do."""
         try:
             self._table.catch_up()
+            self._station.exchange()
             if self._station.move_to is not None:
                 for path in finish_moves(self._journal):
                     self._arrivals.moved(path)
