@@ -1,6 +1,8 @@
 """Errors of this package, and text in messages. Wrong arguments raise ValueError and TypeError."""
 
+import logging
 import unicodedata
+import warnings
 
 
 class CfaLiteError(Exception):
@@ -39,3 +41,12 @@ def one_line(text: str) -> str:
     named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     is_control = (unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text)
     return "".join(named.get(c, e) if control else c for c, e, control in zip(text, escaped, is_control))
+
+
+def hide_messages_of_pillow() -> None:
+    """Hide the warnings and log messages of Pillow in a program of this package, whose own messages tell what matters.
+
+    A library must not do this to the program that uses it.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else messages without a handler go to stderr

@@ -129,5 +129,5 @@ def test_decompression_bombs_are_refused(tmp_path):
     rows = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + rows + chunk(b"IEND", b""))
     for call in (images.read, images.size_of):
-        with pytest.raises(ImageError, match="bomb.png has 900.0 megapixels .*--max-megapixels 900"):
+        with pytest.raises(ImageError, match="bomb.png has 900 megapixels .*--max-megapixels 900"):
             call(tmp_path / "bomb.png", "bomb.png")

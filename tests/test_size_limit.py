@@ -75,7 +75,7 @@ def test_a_file_above_the_limit_is_refused_with_the_option_and_the_memory(tmp_pa
     with pytest.raises(ImageError) as refused:
         images.read(path, "long.png", None, 0.999)
     assert str(refused.value) == (
-        "long.png has 1.0 megapixels (400x2500 px); at most 0.999 are read. Reading it takes about 0.0 GB of memory,"
+        "long.png has 1 megapixels (400x2500 px); at most 0.999 are read. Reading it takes about 0.0 GB of memory,"
         " for each image that is read at the same time. If there are as many, set --max-megapixels 1 (in Python"
         " max_megapixels=1). Otherwise cut the image into parts."
     )
@@ -90,7 +90,7 @@ def test_the_limit_is_told_by_the_header(tmp_path):
     """A small file that would fill the memory is refused before its pixels are read."""
     path = tmp_path / "bomb.png"
     Image.new("1", (20_000, 15_000)).save(path)  # 300 megapixels
-    with pytest.raises(ImageError, match=r"300\.0 megapixels \(20000x15000 px\); at most 200 .* 0\.6 GB"):
+    with pytest.raises(ImageError, match=r"300 megapixels \(20000x15000 px\); at most 200 .* 0\.6 GB"):
         images.read(path)
 
 

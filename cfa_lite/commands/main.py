@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-import warnings
 from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import CfaLiteError, one_line
+from ..errors import CfaLiteError, hide_messages_of_pillow, one_line
 from .benchmark import benchmark
 from .calibrate import calibrate
 from .demo import demo
@@ -43,7 +42,7 @@ class _Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         current()  # tells what takes long, from here on
-        warnings.filterwarnings("ignore", module="PIL")  # what matters is told in messages of our own
+        hide_messages_of_pillow()
         try:
             return super().invoke(ctx)
         except CfaLiteError as error:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from .. import threads
 from .._version import __version__
-from ..errors import WorkerError
+from ..errors import WorkerError, hide_messages_of_pillow
 from . import frozen
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ def _as_child_of(parent: int, function: Callable[[T], R], task: T) -> R:
 
 @functools.cache
 def _watch(parent: int) -> None:
-    warnings.filterwarnings("ignore", module="PIL")  # as in the command itself
+    hide_messages_of_pillow()  # as in the command itself
 
     def watch() -> None:
         while os.getppid() == parent:

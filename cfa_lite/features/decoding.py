@@ -22,7 +22,7 @@ from PIL import (
 )
 
 from ..errors import ImageError
-from . import completeness, row_order, size_limit, tiff
+from . import completeness, libtiff, row_order, size_limit, tiff
 
 # No format that starts another program. Each reader is imported, because Pillow loads all readers for one it lacks.
 _JPEG_2000 = ("JPEG2000",) if features.check("jpg_2000") else ()
@@ -196,12 +196,13 @@ def _load(image: Image.Image, name: str, tags: dict[int, Any]) -> None:
         raise _incomplete(name, missing)
     order = row_order.row_order(image)
     try:
-        with size_limit.lifted():
+        with size_limit.lifted(), libtiff.quiet():
             image.load()
     except MemoryError:
         raise
     except Exception as error:  # as in `reading`
-        raise _incomplete(name, error) from error
+        is_bare = str(error).startswith("decoder error")  # and a number, which tells nobody anything
+        raise _incomplete(name, "its data cannot be decoded" if is_bare else error) from error
     if order is not None and order.is_cut(image):
         raise _incomplete(name, "it is black from the middle of a row on")
 
@@ -209,7 +210,7 @@ def _load(image: Image.Image, name: str, tags: dict[int, Any]) -> None:
 def n_pages(file: Image.Image) -> int:
     """Count the pages of an open file whose first page was loaded, and leave that page loaded."""
     found: int = getattr(file, "n_frames", 1)  # of a GIF or TIFF file, it turns pages
-    with size_limit.lifted():
+    with size_limit.lifted(), libtiff.quiet():
         file.load()
     return found
 

@@ -66,12 +66,12 @@ def check(image: Image.Image, name: str, max_megapixels: float, is_scaled: bool 
     w, h = image.size
     if w * h <= max_megapixels * 1e6:
         return
-    needed = -(-w * h // 100_000) / 10  # rounded up
+    needed = f"{-(-w * h // 100_000) / 10:.1f}".removesuffix(".0")  # rounded up
     gigabytes = w * h * bytes_per_px(image, is_scaled) / 1e9
     raise ImageError(
-        f"{name} has {needed:.1f} megapixels ({w}x{h} px); at most {max_megapixels:g} are read. Reading it takes about"
+        f"{name} has {needed} megapixels ({w}x{h} px); at most {max_megapixels:g} are read. Reading it takes about"
         f" {gigabytes:.1f} GB of memory, for each image that is read at the same time. If there are as many, set"
-        f" --max-megapixels {needed:g} (in Python max_megapixels={needed:g}). Otherwise cut the image into parts."
+        f" --max-megapixels {needed} (in Python max_megapixels={needed}). Otherwise cut the image into parts."
     )
 
 
