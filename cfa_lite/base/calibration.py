@@ -21,9 +21,10 @@ def calibration_results(
     results: list[Inspection] = []
     for result in inspected:
         if result.status != "ok":
-            raise ImageError(
-                f"{result.path} cannot be used for calibration ({result.message}) Remove it, or replace it."
-            )
+            told = result.message.removeprefix(result.path).lstrip(" :")
+            if result.status == "error":  # told of the path, such as "has 245.8 megapixels"
+                raise ImageError(f"{result.path} {told} Remove it from the good images, or replace it.")
+            raise ImageError(f"{result.path} cannot be used for calibration. {told} Remove it, or replace it.")
         results.append(result)
         if progress:
             progress("scoring good images", len(results), n)

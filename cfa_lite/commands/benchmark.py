@@ -100,7 +100,7 @@ def _usable(model: Detector, paths: Sequence[Path]) -> list[Path]:
     inspecting.run([Task(path) for path in paths], model.inspect_many(list(paths)), (kept, Messages()))
     usable = [path for path, result in zip(paths, kept.results) if result.status == "ok"]
     if not usable:
-        raise ImageError(f"None of the {len(paths)} images can be inspected. Give images of the product.")
+        raise ImageError("No image can be inspected. Give images of the product.")
     return usable
 
 

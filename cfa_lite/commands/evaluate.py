@@ -12,6 +12,7 @@ from . import inspecting, options, places, waiting
 from .info import show_lines
 from .inspecting import Kept, Messages, PageCards, Pixels, Progress, Sink, Task
 from .options import PATH
+from .rules import RunRules, run_rules
 from .waiting import tell
 
 if TYPE_CHECKING:
@@ -31,14 +32,10 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=PATH, metavar="FILE.HTML", help="Write a report page that shows missed defects and false alarms."
 )
-@options.sensitivity
-@options.threshold
-@options.max_megapixels
-@options.moved_backbone
+@run_rules
 @options.threads
 def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | None, ground_truth: Path | None,
-             output: Path | None, report: Path | None, sensitivity: float | None, threshold: float | None,
-             max_megapixels: float | None, backbone: Path | None, threads: int | None) -> None:  # fmt: skip
+             output: Path | None, report: Path | None, rules: RunRules, threads: int | None) -> None:  # fmt: skip
     """Measure how well the model PART finds known defects.
 
     TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
@@ -54,18 +51,15 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
       cfa-lite evaluate part.cfa test/ --report test.html
       cfa-lite evaluate part.cfa --good monday/good --defects monday/bad
     """
-    from ..estimator import load
     from ..evaluation import metrics
     from ..evaluation.ground_truth import GroundTruthMasks
     from ..evaluation.pixel_metrics import PixelMetrics
     from ..report import outputs, text_changes
 
     places.check(part, [path for path in (test, good, defects, ground_truth) if path])
-    model = load(part, backbone=backbone, threads=threads)
-    options.override(model, max_megapixels=max_megapixels)
+    model = rules.load(part, threads)
     labeled = _test_images(test, good, defects, ground_truth)
     left_out = inspecting.tell_left_out(labeled.left_out)
-    options.adjust(model, sensitivity, threshold)
     files = [path for path in (output, report) if path]
     outputs.refuse_overwriting(files, [part, *(path for image in labeled for path in (image.path, image.mask) if path)])
     masks = GroundTruthMasks(labeled, model.max_megapixels)

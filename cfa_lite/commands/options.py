@@ -168,6 +168,13 @@ defect_masks = click.option(
     help="Masks of these defects, which may be rough: DIR/KIND/STEM_mask.png for BAD/KIND/STEM.png. Without a mask, the"
     " most anomalous places of an image are taken.",
 )  # fmt: skip
+table_format = click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["csv", "csv-semicolon", "jsonl"]),
+    help="Format of the results; by default that of the ending of FILE. csv-semicolon opens in Excel where the decimal"
+    " mark is a comma.",
+)
 threads = of_table(named("threads"))
 max_megapixels = of_table(named("max_megapixels"), kept="as in the model")
 workers = click.option(

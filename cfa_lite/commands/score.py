@@ -15,6 +15,7 @@ from ..errors import ImageError
 from . import inspecting, options, places, waiting
 from .inspecting import Counts, ImageWriter, Lines, PageCards, Progress, Rows, Sink, Task
 from .options import PATH
+from .rules import RunRules, run_rules
 from .waiting import tell
 
 if TYPE_CHECKING:
@@ -34,13 +35,7 @@ SHIFTED = (
 @click.argument("part", type=PATH)
 @click.argument("paths", metavar="IMAGES...", nargs=-1, required=True, type=PATH)
 @click.option("--output", type=PATH, metavar="FILE", help="Write the results to this file as well: .csv or .jsonl.")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["csv", "csv-semicolon", "jsonl"]),
-    help="Format of FILE, or of stdout without --output. csv-semicolon opens in Excel where the decimal mark is a"
-    " comma.",
-)
+@options.table_format
 @options.image_folders
 @click.option("--report", type=PATH, metavar="FILE.HTML", help="Write a report page: one file that needs no network.")
 @click.option(
@@ -52,21 +47,18 @@ SHIFTED = (
     help="Exit with code 3 if an image is NG, and otherwise with code 4 if an image is INVALID or ERROR, or a folder"
     " cannot be read.",
 )
-@options.of_table(options.named("checks", "max_megapixels"), kept="as in the model")
-@options.sensitivity
-@options.threshold
-@options.moved_backbone
+@run_rules
 @options.threads
 @options.workers
 @options.dask
 def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, core_masks: Path | None, report: Path | None, resume: bool,
-          fail_on_anomaly: bool, checks: bool | None, max_megapixels: float | None, sensitivity: float | None,
-          threshold: float | None, backbone: Path | None, threads: int | None, workers: int | None,
+          fail_on_anomaly: bool, rules: RunRules, threads: int | None, workers: int | None,
           scheduler: str | None) -> None:  # fmt: skip
     """Inspect IMAGES (folders or files) with the model PART.
 
     Each image gives one line on stdout: the verdict, the score, the path and a message. The limit is a score of 1.0.
+    With --format and without --output, stdout has the table instead.
     What is left out of a folder is counted and named in one line on stderr.
 
     Exit codes: 0 all images were read, 1 an image is ERROR or the run failed, 2 wrong usage, 130 stopped with Ctrl-C.
@@ -79,7 +71,6 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     Example:
       cfa-lite score part.cfa line/ --output results.csv --report line.html
     """
-    from ..estimator import load
     from ..features import image_files
     from ..report import outputs, tables
     from ..report.only_writer import only_writer
@@ -88,9 +79,7 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
     if resume and not output:
         raise click.UsageError("--resume continues with the rows of an earlier run. Name their file with --output.")
     places.check(part, paths)
-    model = load(part, backbone=backbone, threads=threads)
-    options.override(model, checks=checks, max_megapixels=max_megapixels)
-    options.adjust(model, sensitivity, threshold)
+    model = rules.load(part, threads)
     images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks, core_masks)))
     found = _without_outputs(image_files.find_images(paths), paths, images.folders.values())
     left_out = inspecting.tell_left_out(found.left_out)

@@ -15,6 +15,7 @@ import click
 from ..errors import CfaLiteError
 from . import options
 from .options import PATH
+from .rules import RunRules, run_rules
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -52,10 +53,11 @@ TOKEN = "CFA_LITE_TOKEN"
     "--timeout", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, metavar="SECONDS",
     help="Time within which a request must arrive.",
 )  # fmt: skip
+@run_rules
 @options.threads
 def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remote: bool, token_file: Path | None,
           roots: tuple[Path, ...], max_mb: float, n_waiting: int, timeout: float,
-          threads: int | None) -> None:  # fmt: skip
+          rules: RunRules, threads: int | None) -> None:  # fmt: skip
     """Inspect images for other programs, with one or several models PART.
 
     POST an image to http://127.0.0.1:8765/inspect, or with several models to /inspect/NAME, where NAME is the file name
@@ -79,7 +81,7 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
     if stdio:
         from ..line import stdio as stdio_
 
-        answerer = Answerer(_load(parts, threads), n_waiting)
+        answerer = Answerer(_load(parts, rules, threads), n_waiting)
         click.echo(f"ready: {', '.join(answerer.models)}", err=True)
         try:
             stdio_.serve(answerer, sys.stdin.buffer, sys.stdout.buffer, roots or None, max_bytes)
@@ -100,7 +102,7 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
             f"`cfa-lite serve` needs packages that are not installed ({error.name}). Run: pip install"
             " 'cfa-lite[station]'. `cfa-lite serve --stdio` needs none."
         ) from error
-    models = _load(parts, threads)
+    models = _load(parts, rules, threads)
     with _listen(host, port) as listening:
         metrics = metrics_.Metrics()
         answerer = Answerer(models, n_waiting, metrics.finished)
@@ -114,16 +116,11 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
     click.echo("ended", err=True)
 
 
-def _load(parts: Sequence[Path], threads: int | None) -> dict[str, Detector]:
-    from ..estimator import load
-
-    models: dict[str, Detector] = {}
-    for part in parts:
-        if part.stem in models:
-            raise click.UsageError(f"Two models have the name {part.stem}. Rename one of the files.")
-        models[part.stem] = load(part, threads=threads)
-        models[part.stem].open_backbone()
-    return models
+def _load(parts: Sequence[Path], rules: RunRules, threads: int | None) -> dict[str, Detector]:
+    names = [part.stem for part in parts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise click.UsageError(f"Two models have the name {twice[0]}. Rename one of the files.")
+    return dict(zip(names, rules.load_all(parts, threads)))
 
 
 def _token(file: Path | None) -> str | None:

@@ -14,6 +14,7 @@ from ..errors import CfaLiteError, ImageError, OutputError
 from . import options
 from .inspecting import ImageWriter, Lines, Task
 from .options import PATH
+from .rules import RunRules, run_rules
 from .waiting import tell
 
 if TYPE_CHECKING:
@@ -32,12 +33,7 @@ _N_PER_WORKER = 32
 @click.option(
     "--output", type=PATH, metavar="FILE", required=True, help="Write the results to this file: .csv or .jsonl."
 )
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["csv", "csv-semicolon", "jsonl"]),
-    help="Format of FILE. csv-semicolon opens in Excel where the decimal mark is a comma.",
-)
+@options.table_format
 @click.option(
     "--journal", type=PATH, metavar="FILE",
     help="Remember here which images are done, on a local disk. By default FILE.journal beside --output.",
@@ -64,13 +60,14 @@ _N_PER_WORKER = 32
     help="Send to TOPIC/result and TOPIC/health. By default cfa-lite/ and the name of the model, or, with several"
     " models, of the table.",
 )  # fmt: skip
+@run_rules
 @options.threads
 @options.workers
 @options.dask
 def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path | None, maps: Path | None,
           overlays: Path | None, masks: Path | None, core_masks: Path | None, move_to: Path | None, poll: float,
-          patience: float, once: bool, address: str | None, mqtt_topic: str | None, threads: int | None,
-          workers: int | None, scheduler: str | None) -> None:  # fmt: skip
+          patience: float, once: bool, address: str | None, mqtt_topic: str | None, rules: RunRules,
+          threads: int | None, workers: int | None, scheduler: str | None) -> None:  # fmt: skip
     """Inspect each new image in FOLDER and below with the model PART, once, in the order of arrival.
 
     Several products have a model and a folder each: PART FOLDER PART FOLDER. Images that are there at the start are
@@ -105,7 +102,7 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
             raise ImageError(f"{folder} does not exist. Check the path.")
     named = (parts[0] if len(parts) == 1 else output).stem.translate(str.maketrans("+#", "__"))
     publisher = _publisher(address, f"cfa-lite/{named}" if mqtt_topic is None else mqtt_topic)
-    models = _load(parts)
+    models = rules.load_all(parts, threads=1)  # several images at once, each on one thread
     pool = options.executor(workers, scheduler, threads)
     lines, counts = Lines(None), Counter[str]()
     with_maps = bool(writer.folders)
@@ -195,15 +192,6 @@ def _refuse_inputs_as_outputs(folders: Sequence[Path], outputs: Sequence[Path]) 
                     f"{output} is the watched folder {given}, or contains it. Choose another folder, which may be"
                     " inside it."
                 )
-
-
-def _load(parts: Sequence[Path]) -> list[Detector]:
-    from ..estimator import load
-
-    models = [load(part, threads=1) for part in parts]  # several images at once, each on one thread
-    for model in models:
-        model.open_backbone()
-    return models
 
 
 def _inspect(models: Sequence[Detector], arrivals: Sequence[Arrival], n_threads: int | None) -> Iterator[Inspection]:
