@@ -92,7 +92,7 @@ class CFA(Detector):
         n_scales: int | None = None,
         smallest_defect: float | None = None,
         false_alarm_rate: float = 0.01,
-        unsure_rate: float = 0.05,
+        unsure_rate: float | None = None,
         limit_margin: float = 0.0,
         group_by: str | None = None,
         min_area: float = 0.0,

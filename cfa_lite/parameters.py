@@ -40,7 +40,12 @@ MAX_MEGAPIXELS = 200  # of an image file
 
 SHARED = (
     Parameter("false_alarm_rate", "rate", 0.01, "Highest probability that a good image is NG.", when="limits"),
-    Parameter("unsure_rate", "rate", 0.05, "Highest probability that a good image is NG or UNSURE.", when="limits"),
+    Parameter(
+        "unsure_rate", "rate", None,
+        "Highest probability that a good image is NG or UNSURE. By default 0.05; with 20 to 58 good images 3 / (n + 1),"
+        " so that UNSURE starts at their third highest score.",
+        optional=True, when="limits",
+    ),
     Parameter("limit_margin", "number", 0.0, "Share by which both limits are raised.", when="limits"),
     Parameter(
         "group_by", "text", None,
@@ -214,7 +219,7 @@ def check(table: tuple[Parameter, ...], params: Mapping[str, Any]) -> None:
     """
     for parameter in table:
         parameter.check(params[parameter.name])
-    if params["unsure_rate"] < params["false_alarm_rate"]:
+    if params["unsure_rate"] is not None and params["unsure_rate"] < params["false_alarm_rate"]:
         raise ValueError(
             f"unsure_rate={params['unsure_rate']!r} is below false_alarm_rate={params['false_alarm_rate']!r}. UNSURE"
             " includes NG here, so its rate must be at least as high."

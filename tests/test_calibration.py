@@ -56,7 +56,7 @@ def test_rates_and_margin_of_fit(small_images):
     [
         ({"false_alarm_rate": 0}, "false_alarm_rate=0 is not allowed. Use a number above 0 and below 1"),
         ({"unsure_rate": 1.0}, "unsure_rate=1.0 is not"), ({"false_alarm_rate": float("nan")}, "false_alarm_rate=nan"),
-        ({"false_alarm_rate": 0.1}, "unsure_rate=0.05 is below false_alarm_rate=0.1"),
+        ({"false_alarm_rate": 0.1, "unsure_rate": 0.05}, "unsure_rate=0.05 is below false_alarm_rate=0.1"),
         ({"limit_margin": -0.1}, "limit_margin=-0.1"), ({"mm_per_pixel": 0}, "mm_per_pixel=0"),
         ({"min_area": -1}, "min_area=-1"), ({"outliers": "no"}, "outliers='no'"), ({"group_by": 3}, "group_by=3"),
     ],

@@ -74,6 +74,27 @@ def test_limits_and_verdicts():
     assert few.promised_rate == few.promised_unsure_rate == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("n, rank", [(99, 95), (59, 57), (58, 56), (40, 38), (20, 18), (19, 19), (8, 8)])
+def test_unsure_starts_at_the_third_highest_score_of_few_images(n, rank):
+    scores, groups = np.arange(1.0, n + 1), np.arange(n)
+    found = limits.make_limits(scores, groups, 0.01, None, margin=0, source="fit")
+    assert (found.threshold, found.unsure_threshold) == (n, rank)
+    assert found.promised_unsure_rate == pytest.approx(max(0.05, (n + 1 - rank) / (n + 1)))
+    asked = limits.make_limits(scores, groups, 0.01, 0.05, margin=0, source="fit")
+    assert asked.promised_unsure_rate <= max(0.05, 1 / (n + 1))  # a rate that the user names is kept
+    wide = limits.make_limits(scores, groups, 0.2, None, margin=0, source="fit")
+    assert wide.threshold == wide.unsure_threshold
+
+
+def test_the_promise_of_unsure_holds_with_few_images(rng):
+    above = []
+    for _ in range(4000):
+        *scores, new = rng.standard_normal(26)
+        found = limits.make_limits(np.array(scores), np.arange(25), 0.01, None, margin=0, source="fit")
+        above.append(new > found.unsure_threshold)
+    assert abs(np.mean(above) - 3 / 26) < 4 * np.sqrt(3 / 26 / 4000)
+
+
 def test_limits_set_by_hand_state_their_guaranteed_rates():
     scores, groups = np.arange(1.0, 100), np.arange(99)
     found = limits.make_limits(scores, groups, 0.01, 0.05, margin=0, source="fit")

@@ -12,6 +12,9 @@ N_FOLDS = 4
 FENCE = 3.0  # interquartile ranges
 MIN_FOR_FENCE = 20
 MIN_FOR_SHIFT = 20  # a batch with fewer images is not tested for a shift
+UNSURE_RATE = 0.05
+MIN_FOR_UNSURE = 20  # of fewer groups, three would be too large a share
+_N_UNSURE = 3
 _ROUNDING = 1e-9
 
 
@@ -142,6 +145,25 @@ def bound(scores: np.ndarray, groups: np.ndarray, rate: float) -> tuple[float, f
     return float(scores[order[min(at, len(order) - 1)]]), max(rate, smallest)
 
 
+def default_unsure_rate(n_groups: int, false_alarm_rate: float) -> float:
+    """Return the highest probability that a good image is NG or UNSURE, if the user names none.
+
+    Parameters
+    ----------
+    n_groups : int
+        Number of groups among the good images.
+    false_alarm_rate : float, 0 to 1
+
+    Returns
+    -------
+    float
+        `UNSURE_RATE`; with few groups, the probability to exceed the third highest of their scores, so that some scores
+        of good images lie between the two limits. At least `false_alarm_rate`.
+    """
+    of_few = _N_UNSURE / (n_groups + 1) if n_groups >= MIN_FOR_UNSURE else 0.0
+    return max(UNSURE_RATE, of_few, false_alarm_rate)
+
+
 def rate_above(limit: float, scores: np.ndarray, groups: np.ndarray) -> float:
     """Compute the probability that can be guaranteed for a limit that was chosen without these scores.
 
@@ -172,7 +194,7 @@ def make_limits(
     scores: np.ndarray,
     groups: np.ndarray,
     false_alarm_rate: float,
-    unsure_rate: float,
+    unsure_rate: float | None,
     margin: float,
     source: str,
     counted: np.ndarray | None = None,
@@ -185,7 +207,9 @@ def make_limits(
         Scores of good images that the model was not fitted on.
     groups : ndarray (n,) of int
         Group of each image.
-    false_alarm_rate, unsure_rate : float, 0 to 1
+    false_alarm_rate : float, 0 to 1
+    unsure_rate : float, 0 to 1, or None
+        None is the rate of `default_unsure_rate`.
     margin : float, at least 0
         Share that is added to both limits.
     source : str
@@ -198,6 +222,8 @@ def make_limits(
     Limits
     """
     counted = np.ones(len(scores), bool) if counted is None else counted
+    if unsure_rate is None:
+        unsure_rate = default_unsure_rate(len(np.unique(groups[counted])), false_alarm_rate)
     upper, promised = bound(scores[counted], groups[counted], false_alarm_rate)
     lower, promised_unsure = bound(scores[counted], groups[counted], unsure_rate)
     if not counted.all():

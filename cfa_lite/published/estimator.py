@@ -76,7 +76,7 @@ class PublishedCFA(Detector):
         bank_follows: bool = False,
         certainty: bool = True,
         false_alarm_rate: float = 0.01,
-        unsure_rate: float = 0.05,
+        unsure_rate: float | None = None,
         limit_margin: float = 0.0,
         group_by: str | None = None,
         min_area: float = 0.0,

@@ -29,7 +29,7 @@ class Promise:
     """What the limits guarantee, and which images they are computed from. See the parameters of `CFA`."""
 
     false_alarm_rate: float = 0.01
-    unsure_rate: float = 0.05
+    unsure_rate: float | None = None
     margin: float = 0.0
     group_by: str | None = None
     count_outliers: bool = True
