@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,21 +252,29 @@ def test_one_image_is_trusted_half_and_not_checked(rng):
     assert check.kinds["a"].told_from == np.inf
 
 
+def resembling(*images):
+    """Images of kinds a, b and c, given as text such as "a40 b1 c": the kind, and its responses to each kind."""
+    return [(text[0], dict(zip("abc", map(float, text[1:].split(","))))) for text in images]
+
+
 @pytest.mark.parametrize(
-    "told, expected",
+    ("images", "told_from"),
     [
-        ([("a", "a", 4.0), ("a", "a", 6.0)], 2.5),
-        ([("a", "a", 4.0)], np.inf),  # one image shows nothing
-        ([("a", "a", 4.0), ("a", "a", 6.0), ("b", "a", 5.0)], np.inf),  # wrong in a third of all answers
-        ([("a", "a", 4.0), ("a", "a", 6.0), ("b", "a", 1.0)], 2.5),  # a wrong answer that would not be given
-        ([("a", "b", 4.0), ("a", "b", 6.0)], np.inf),
+        (["a4,0", "a6,0", "b0,4", "b0,4"], 2.5),
+        (["a4,0", "b0,4", "b0,4"], np.inf),  # one image shows nothing
+        (["a4", "a6", "a6", "a6"], np.inf),  # nothing shows what an image of another kind would resemble
+        (["a4,5", "a6,7", "b0,4", "b0,4"], np.inf),  # it resembles another kind more
+        # Without its own kind, b resembles a as much as a does. So would a kind that was never taught.
+        (["a4,0", "a6,0", "b5,9", "b5,9"], np.inf),
+        (["a4,0", "a6,0", "b1,9", "b2,9"], 2.5),  # not so much
+        (["a4,0", "a6,0", "a7,0", "a8,0", "b4,9", "b3.5,9"], 6.0),  # told where only a is left
+        (["a4,0,0", "a6,0,0", "b5,9,6", "b5,9,6", "c0,0,9"], 2.5),  # b would be told to be c
     ],
 )
-def test_a_kind_is_told_only_where_it_was_right(told, expected):
-    found = leaving_out._kinds(["a", "b"], told)
-    assert found["a"].told_from == expected
-    assert found["b"].told_from == np.inf
-    assert 0 < found["a"].certainty < 1
+def test_a_kind_is_told_only_where_it_was_right_and_other_kinds_are_not_told(images, told_from):
+    check = leaving_out._kinds(["a", "b", "c"], resembling(*images))["a"]
+    assert check.told_from == told_from
+    assert (0.75 <= check.certainty < 1) == np.isfinite(told_from)
 
 
 def test_leaving_out_never_uses_the_image_itself(rng):
@@ -462,3 +471,58 @@ def test_commands_refuse(part, cloth, bad, tmp_path):
     assert "nothing to teach" in run("teach", model, "--good", cloth / "good").stderr
     assert run("teach", model, "--good", cloth / "good", "--defects", tmp_path / "gone").exit_code != 0
     assert model.read_bytes() == part.read_bytes()
+
+
+def test_masks_that_belong_to_no_image_are_named(bad, tmp_path, caplog, part, cloth):
+    kind = sorted(path.name for path in (bad / "bad").iterdir())[0]
+    masks = tmp_path / "masks"
+    shutil.copytree(bad / "masks", masks)
+    (first, *_) = images_of(masks / kind)
+    first.rename(first.with_name("typo_mask.png"))
+    done = run("teach", part, "--good", cloth / "good", "--defects", bad / "bad", "--defect-masks", masks, "--dry-run")
+    assert done.exit_code == 0
+    told = [record.getMessage() for record in caplog.records]
+    n = len(images_of(masks))
+    assert told == [
+        f"1 of the masks in {masks} belongs to no defective image: {kind}/typo_mask.png. A mask has the name of its"
+        " image, with or without _mask at the end."
+    ]
+    caplog.clear()
+    labelled.collect(bad / "bad" / kind, masks / kind)
+    labelled.collect(bad / "bad", bad / "masks")
+    assert [record.getMessage()[:1] for record in caplog.records] == ["1"]
+    assert n > 2
+
+
+def evaluate(model, good, defects, *options):
+    done = run("evaluate", model, "--good", good, "--defects", defects, *options)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_evaluate_tells_which_images_the_model_has_learned_from(taught, bad, cloth, tmp_path):
+    path = taught[1]
+    defects = tmp_path / "defects"
+    shutil.copytree(bad / "bad", defects)
+    shutil.copytree(cloth / "defects", defects, dirs_exist_ok=True)  # that were not taught
+    n_taught, n_all = len(images_of(bad / "bad")), len(images_of(defects))
+    done = evaluate(path, cloth / "new-good", defects, "--output", tmp_path / "m.json")
+    assert f"{n_taught} of these {n_all} defective images were taught. Figures with them are optimistic." in done.stderr
+    summary = json.loads((tmp_path / "m.json").read_text())
+    assert summary["learned_from"] == {"good": 0, "defective": n_taught, "left_out": False}
+    assert summary["n_defective"] == n_all
+    some_good = tmp_path / "good"  # a renamed copy in another format has the same pixels
+    shutil.copytree(cloth / "new-good", some_good)
+    Image.open(images_of(cloth / "good")[0]).save(some_good / "copy.bmp")
+    done = evaluate(path, some_good, defects, "--unseen-only", "--output", tmp_path / "m.json")
+    told = f"{n_taught} of these {n_all} defective images were taught and 1 of 9 good images was learned from. They are"
+    assert told in done.stderr
+    summary = json.loads((tmp_path / "m.json").read_text())
+    assert (summary["n_good"], summary["n_defective"]) == (8, n_all - n_taught)
+    refused = run("evaluate", path, "--good", some_good, "--defects", bad / "bad", "--unseen-only")
+    assert refused.exit_code == 1
+    assert "has learned from all defective images" in refused.stderr
+
+
+def test_evaluate_of_new_images_tells_nothing(part, bad, cloth):
+    assert "optimistic" not in evaluate(part, cloth / "new-good", bad / "bad").stderr

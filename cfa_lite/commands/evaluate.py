@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=PATH, metavar="FILE.HTML", help="Write a report page that shows missed defects and false alarms."
 )
+@click.option(
+    "--unseen-only", is_flag=True,
+    help="Leave out images that the model has learned from, as good images of the fit or as known defects.",
+)  # fmt: skip
 @run_rules
 @options.threads
 def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | None, ground_truth: Path | None,
-             output: Path | None, report: Path | None, rules: RunRules, threads: int | None) -> None:  # fmt: skip
+             output: Path | None, report: Path | None, unseen_only: bool, rules: RunRules,
+             threads: int | None) -> None:  # fmt: skip
     """Measure how well the model PART finds known defects.
 
     TEST has the layout of MVTec AD: a folder good, and a folder for each kind of defect. Masks of the defects may be in
@@ -44,14 +49,15 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     can be given with --good and --defects.
 
     An image with a message is named on stderr, and so is what is left out of a folder. An image that cannot be
-    inspected counts in no metric.
+    inspected counts in no metric. Images that the model has learned from are counted in a message: figures with them
+    are optimistic.
 
     \b
     Example:
       cfa-lite evaluate part.cfa test/ --report test.html
       cfa-lite evaluate part.cfa --good monday/good --defects monday/bad
     """
-    from ..evaluation import metrics
+    from ..evaluation import learned, metrics
     from ..evaluation.ground_truth import GroundTruthMasks
     from ..evaluation.pixel_metrics import PixelMetrics
     from ..report import outputs, text_changes
@@ -62,24 +68,36 @@ def evaluate(part: Path, test: Path | None, good: Path | None, defects: Path | N
     left_out = inspecting.tell_left_out(labeled.left_out)
     files = [path for path in (output, report) if path]
     outputs.refuse_overwriting(files, [part, *(path for image in labeled for path in (image.path, image.mask) if path)])
-    masks = GroundTruthMasks(labeled, model.max_megapixels)
+    seen = learned.find(model, labeled)
+    told_seen = learned.remark(labeled, seen, unseen_only)
+    tested = learned.without(labeled, seen) if unseen_only else list(labeled)
+    masks = GroundTruthMasks(tested, model.max_megapixels)
     for path in files:
         outputs.make_folder(path.parent)
     page = inspecting.new_page(f"Evaluation of {part.name}", model) if report else None
     pixels = PixelMetrics() if len(masks) else None
     kept = Kept()
-    sinks: list[Sink] = [kept, Messages(), Progress(waiting.current().show, len(labeled))]
+    sinks: list[Sink] = [kept, Messages(), Progress(waiting.current().show, len(tested))]
     if pixels:
         sinks.append(Pixels(pixels, masks))
     if page:
         sinks.append(PageCards(page))
-    tasks = [Task(image.path, labeled=image) for image in labeled]
-    inspecting.run(tasks, model.inspect_many([image.path for image in labeled]), sinks)
+    tasks = [Task(image.path, labeled=image) for image in tested]
+    inspecting.run(tasks, model.inspect_many([image.path for image in tested]), sinks)
     waiting.current().doing("computing the metrics")
     good_scores = (model.good_scores_ / model.threshold_).tolist()
-    summary = metrics.summary(labeled, kept.results, pixels, model.limits_.promised_rate, good_scores)
+    summary = metrics.summary(tested, kept.results, pixels, model.limits_.promised_rate, good_scores)
+    summary["learned_from"] = {
+        "good": sum(not image.defective for image in seen),
+        "defective": sum(image.defective for image in seen),
+        "left_out": unseen_only,
+    }
     lines, remarks = metrics.summary_lines(summary), metrics.remarks(summary)
-    remarks = [*remarks, *text_changes.batch_lines([one.changes for one in kept.results if one.status == "ok"])]
+    remarks = [
+        *filter(None, [told_seen]),
+        *remarks,
+        *text_changes.batch_lines([one.changes for one in kept.results if one.status == "ok"]),
+    ]
     show_lines(lines)
     for remark in remarks:
         tell(remark)

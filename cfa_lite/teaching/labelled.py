@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
@@ -12,13 +13,16 @@ from typing import Any, Union
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ImageError, one_line
 from ..features import defect_masks, image_files, images
 from ..features.images import ImageLike
 
 DEFECT = "defect"  # kind of an image that no folder names
 MAX_KINDS = 50
+_N_NAMED = 3  # masks in a message
 _HIDDEN = ("unknown", "good")  # names that a kind must not have
+
+_log = logging.getLogger(__name__)
 
 # A folder, files and folders, images, or the images of each kind; masks are given alike.
 DefectsLike = Union[ImageLike, Iterable[ImageLike], Mapping[str, Iterable[ImageLike]]]
@@ -146,6 +150,7 @@ def _with_masks(found: list[LabelledImage], defects: DefectsLike, masks: MasksLi
                 f"No defective image has a mask in {folder}. The mask of {one.name} would be"
                 f" {folder / one.kind / (Path(one.name).stem + '_mask.png')}. Rename the masks, or leave them out."
             )
+        _tell_unused(folder, given)
     elif isinstance(masks, Mapping):
         if not isinstance(defects, Mapping) or set(masks) - set(defects):
             raise TypeError("Masks by kind need defective images by kind, with the same names.")
@@ -157,6 +162,19 @@ def _with_masks(found: list[LabelledImage], defects: DefectsLike, masks: MasksLi
             f"There are {len(found)} defective images but {len(given)} masks. Pass one mask, or None, for each image."
         )
     return [LabelledImage(one.image, one.name, one.kind, mask) for one, mask in zip(found, given)]
+
+
+def _tell_unused(folder: Path, used: Sequence[Path | None]) -> None:
+    """Log which masks of a folder belong to no defective image: a misspelled one would else be missed silently."""
+    unused = [file for file in image_files.find_images([folder]) if file.path not in used]
+    if unused:
+        names = [file.relative.as_posix() for file in unused[:_N_NAMED]] + ["..."] * (len(unused) > _N_NAMED)
+        _log.warning(
+            one_line(
+                f"{len(unused)} of the masks in {folder} belong{'s' * (len(unused) == 1)} to no defective image:"
+                f" {', '.join(names)}. A mask has the name of its image, with or without _mask at the end."
+            )
+        )
 
 
 def _padded(masks: Iterable[Any] | None, n: int) -> list[Any]:
