@@ -18,7 +18,7 @@ import pytest
 from test_cli import run
 
 from cfa_lite import load
-from cfa_lite.commands.serve import _listen
+from cfa_lite.commands.listening import listen
 from cfa_lite.line.answering import Answerer, RequestError, allowed_path, request_of
 
 TOKEN = "secret of the line"
@@ -134,7 +134,7 @@ def test_unsafe_options_are_refused(part, more, words):
 
 
 def test_answers_are_sent_at_once():
-    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted = listening.accept()[0]
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
         accepted.close()

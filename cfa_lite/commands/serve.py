@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import CfaLiteError
-from . import options
+from . import listening, options
+from .listening import TOKEN
 from .options import PATH
 from .rules import RunRules, run_rules
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
-
-TOKEN = "CFA_LITE_TOKEN"
 
 
 @click.command()
@@ -88,12 +84,8 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
         finally:
             answerer.close()
         return
-    token = _token(token_file)
-    if not _is_local(host) and not (allow_remote and token):
-        raise click.UsageError(
-            f"--host {host} can be reached by other computers. This needs --allow-remote, and a token in the"
-            f" environment variable {TOKEN} or in --token-file."
-        )
+    token = listening.secret(token_file, TOKEN, "token")
+    listening.check_remote(host, allow_remote, token)
     try:
         from ..line import metrics as metrics_
         from ..line import server
@@ -103,14 +95,13 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
             " 'cfa-lite[station]'. `cfa-lite serve --stdio` needs none."
         ) from error
     models = _load(parts, rules, threads)
-    with _listen(host, port) as listening:
+    with listening.listen(host, port) as socket:
         metrics = metrics_.Metrics()
         answerer = Answerer(models, n_waiting, metrics.finished)
         site = server.Site(answerer, metrics, server.Rules(roots, max_bytes, timeout, token))
-        place = f"[{host}]" if ":" in host else host
-        click.echo(f"http://{place}:{listening.getsockname()[1]} answers for {', '.join(models)}", err=True)
+        click.echo(f"{listening.address(host, socket)} answers for {', '.join(models)}", err=True)
         try:
-            server.run(site, listening, timeout)
+            server.run(site.app(), socket, timeout)
         finally:
             answerer.close()
     click.echo("ended", err=True)
@@ -121,35 +112,3 @@ def _load(parts: Sequence[Path], rules: RunRules, threads: int | None) -> dict[s
     if twice := [name for name in names if names.count(name) > 1]:
         raise click.UsageError(f"Two models have the name {twice[0]}. Rename one of the files.")
     return dict(zip(names, rules.load_all(parts, threads)))
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN) or None
-    try:
-        token = file.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise CfaLiteError(f"{file} cannot be read ({error}). Write the token into it.") from error
-    if not token:
-        raise CfaLiteError(f"{file} is empty. Write the token into it.")
-    return token
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=256)
-        # Connections inherit it. asyncio does not set it for such a socket, and each answer would take 40 ms more.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
-    except OSError as error:
-        raise CfaLiteError(
-            f"{host}:{port} cannot be listened at ({error.strerror or error}). Choose another --port or --host."
-        ) from error

@@ -102,9 +102,7 @@ class Site:
     def _check(self, request: Request) -> None:
         """Check the token. Without one, refuse a page of another site whose name points to this computer."""
         if self._rules.token is None:
-            host = request.headers.get("host", "localhost")
-            if host.rsplit(":", 1)[0] not in _LOCAL and host not in _LOCAL:
-                raise RequestError(403, "this server answers requests to localhost only")
+            check_host(request)
             return
         given = request.headers.get("authorization", "").encode("utf-8", "replace")
         if not hmac.compare_digest(given, f"Bearer {self._rules.token}".encode()):
@@ -118,14 +116,14 @@ class Site:
             raise RequestError(415, f"{kind[:40]} is none of an image; send image/png or application/octet-stream")
         max_bytes = self._rules.max_bytes
         if kind == "multipart/form-data":
-            content, label = await _file_of_form(request, await _body(request, max_bytes + _MARGIN_BYTES))
+            content, label = await _file_of_form(request, await body(request, max_bytes + _MARGIN_BYTES))
             if len(content) > max_bytes:
                 raise _too_large(max_bytes)
         elif kind == "application/json":
-            fields = parse(await _body(request, max_bytes * 4 // 3 + _MARGIN_BYTES))
+            fields = parse(await body(request, max_bytes * 4 // 3 + _MARGIN_BYTES))
             return request_of({**fields, "model": name}, self._rules.roots)
         else:
-            content, label = await _body(request, max_bytes), "image"
+            content, label = await body(request, max_bytes), "image"
         if not content:
             raise RequestError(400, "the request holds no image")
         return ImageRequest(name, content, label)
@@ -163,12 +161,31 @@ class Site:
         return Response(to_json(fields) + b"\n", code, headers, "application/json")
 
 
+def check_host(request: Request) -> None:
+    """Refuse a page of another site whose name points to this computer.
+
+    Raises
+    ------
+    RequestError
+        If the request is for another name than localhost.
+    """
+    host = request.headers.get("host", "localhost")
+    if host.rsplit(":", 1)[0] not in _LOCAL and host not in _LOCAL:
+        raise RequestError(403, "this server answers requests to localhost only")
+
+
 def _too_large(max_bytes: int) -> RequestError:
     return RequestError(413, f"the image is larger than {max_bytes} bytes")
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
-    """Return the content of a request, and stop reading when it is too large."""
+async def body(request: Request, max_bytes: int) -> bytes:
+    """Return the content of a request, and stop reading when it is too large.
+
+    Raises
+    ------
+    RequestError
+        If it is too large.
+    """
     told = request.headers.get("content-length", "")
     if told.isdigit() and (len(told) > 18 or int(told) > max_bytes):
         raise _too_large(max_bytes)
@@ -180,11 +197,11 @@ async def _body(request: Request, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-async def _file_of_form(request: Request, body: bytes) -> tuple[bytes, str]:
+async def _file_of_form(request: Request, content: bytes) -> tuple[bytes, str]:
     """Return content and name of the first file of a form."""
 
     async def stream() -> AsyncIterator[bytes]:
-        yield body
+        yield content
 
     try:
         form = await MultiPartParser(request.headers, stream(), max_files=8, max_fields=8).parse()  # type: ignore[arg-type,unused-ignore]
@@ -227,19 +244,19 @@ class _Impatient(H11Protocol):
             self.transport.close()
 
 
-def run(site: Site, listening: socket.socket, timeout: float) -> None:
+def run(app: Any, listening: socket.socket, timeout: float) -> None:
     """Answer requests until SIGINT or SIGTERM; requests that have arrived are answered.
 
     Parameters
     ----------
-    site : Site
+    app : ASGI application
     listening : socket
     timeout : float, seconds
         Within which the head of a request must arrive.
     """
     protocol = type("Protocol", (_Impatient,), {"timeout": timeout})
     config = uvicorn.Config(
-        site.app(), http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+        app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=30, backlog=256, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
