@@ -59,6 +59,32 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """An inspected image.
+
+    Attributes
+    ----------
+    number : int
+        Of the image in the journal, from 1 on.
+    path : Path
+        Where it was.
+    destination : Path or None
+        Where it is moved.
+    content : Content
+    name : str
+        For its output files; no other image has it.
+    row : bytes
+    """
+
+    number: int
+    path: Path
+    destination: Path | None
+    content: Content
+    name: str
+    row: bytes
+
+
+@dataclass(frozen=True)
 class Move:
     """An image that must be moved to its destination.
 
@@ -77,7 +103,7 @@ class Move:
 
 
 class Journal:
-    """The journal of a watch. Only one process can have it open.
+    """The journal of a watch. Only one process can have it open, and only one thread at a time may use it.
 
     Parameters
     ----------
@@ -101,7 +127,7 @@ class Journal:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=1)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
             # The exclusive lock keeps a second watch away, and makes the write-ahead log work without shared memory.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -239,6 +265,16 @@ class Journal:
     def rows_after(self, number: int) -> Iterator[tuple[int, bytes]]:
         """Yield number and row of each image after the one of this number."""
         yield from self._db.execute("SELECT id, row FROM images WHERE id > ? ORDER BY id", (number,))
+
+    def images_after(self, number: int) -> Iterator[Kept]:
+        """Yield each image after the one of this number."""
+        found = self._db.execute(
+            "SELECT id, path, destination, size, mtime_ns, digest, name, row FROM images WHERE id > ? ORDER BY id",
+            (number,),
+        )
+        for id_, path, destination, size, time, digest, name, row in found:
+            moved = None if destination is None else Path(os.fsdecode(destination))
+            yield Kept(id_, Path(os.fsdecode(path)), moved, Content((size, time), digest), name, row)
 
     def last_row_within(self, n_bytes: int) -> tuple[int, int]:
         """Return number and end of the last row that ends within the first `n_bytes` of the table.

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import ImageError, OutputError
 from ..features import completeness
@@ -16,7 +17,6 @@ from ..results import FIELDS, OLDER_FIELDS, Inspection
 from .arrivals import Arrival, Arrivals, Tell
 from .journal import Content, Journal, NotKeptError
 from .moving import finish_moves, free_path
-from .table import Table
 from .waking import Waker
 
 _REST = 10  # a look takes at most one part in so many of the time
@@ -63,6 +63,13 @@ class Station:
     exchange: Callable[[], int] = lambda: 0
 
 
+class Follower(Protocol):
+    """What follows the journal, such as the table of results."""
+
+    def catch_up(self) -> None:
+        """Take what is new in the journal. Raises OutputError; the next call tries again."""
+
+
 class Watch:
     """Inspect each image that arrives exactly once, in the order of arrival.
 
@@ -70,7 +77,8 @@ class Watch:
     ----------
     station : Station
     journal : Journal
-    table : Table
+    table : Follower
+        The table of results, or several followers in one.
     arrivals : Arrivals
     waker : Waker
     fmt : {"csv", "jsonl"}
@@ -78,7 +86,7 @@ class Watch:
     """
 
     def __init__(
-        self, station: Station, journal: Journal, table: Table, arrivals: Arrivals, waker: Waker, fmt: str
+        self, station: Station, journal: Journal, table: Follower, arrivals: Arrivals, waker: Waker, fmt: str
     ) -> None:
         self._station, self._journal, self._table = station, journal, table
         self._arrivals, self._waker, self._fmt = arrivals, waker, fmt
