@@ -194,6 +194,7 @@ class CFA(Detector):
         *,
         masks: MasksLike | None = None,
         forget: Iterable[str] = (),
+        good_only: bool = False,
         progress: Progress | None = None,
         **rates: Any,
     ) -> Taught:
@@ -210,6 +211,8 @@ class CFA(Detector):
             Masks of the defects, as for `fit`. They may be rough.
         forget : iterable of str
             Kinds that the model no longer knows.
+        good_only : bool, default: False
+            Allow no defects: only the limits are new, for example because of confirmed false alarms.
         progress : callable (phase, done, total), optional
         **rates
             `false_alarm_rate`, `unsure_rate`, `limit_margin` and `group_by` as for the constructor; by default the
@@ -235,16 +238,14 @@ class CFA(Detector):
 
         product, backbone = self._product(), self.open_backbone()
         forgotten = (forget,) if isinstance(forget, str) else tuple(forget)
-        params = self._limit_params(**rates)
-        if defects is None and not forgotten:
+        promise = replace(self._promise(self._limit_params(**rates)), count_outliers=True)
+        if defects is None and not forgotten and not good_only:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
         images = [] if defects is None else labelled.collect(defects, masks)
         reading = product.scorer.mask, product.value_range, False, self.max_megapixels, False, product.aligner
         source = Source(as_list(good), *reading)
-        show = progress or (lambda phase, done, total: None)
-        n_threads = threads_.resolve(self.threads)
-        teacher = Teacher(images, backbone, self.random_state, n_threads, show, self.max_megapixels)
-        promise = replace(self._promise(params), count_outliers=True)
+        shared = threads_.resolve(self.threads), progress or (lambda phase, done, total: None), self.max_megapixels
+        teacher = Teacher(images, backbone, self.random_state, *shared)
         with threads_.serial_blas(), FeatureStore(self.max_memory) as store:
             taught = teach.teach(product, source, teacher, promise, forgotten, store)
         self.fitted_ = taught.product

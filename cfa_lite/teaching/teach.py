@@ -120,7 +120,9 @@ def teach(
     training = {**product.training, "known_defects": decision, "not_counted": cost}
     changed = replace(changed, scorer=replace(plain, known=known), taught=taught, training=training)
     if learned is None:
-        return Taught(changed, [], [], places, (made.threshold, made.threshold))
+        shares = zip(good.images.names, (float(score) / made.threshold for score in scores))
+        same = [Change(name, "good", share, share) for name, share in shares]
+        return Taught(changed, [], same, places, (made.threshold, made.threshold))
     thresholds = promise.limits(learned.plain_scores, groups, counted).threshold, made.threshold
     return Taught(changed, *_changes(learned, taught, good.images, thresholds), places, thresholds)
 
