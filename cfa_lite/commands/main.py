@@ -20,6 +20,7 @@ from .info import info
 from .options import EXIT_STOPPED
 from .score import score
 from .serve import serve
+from .station import station
 from .teach import teach
 from .waiting import current
 from .watch import watch
@@ -74,5 +75,7 @@ def main() -> None:
     """
 
 
-for command in (fit, score, evaluate, calibrate, teach, watch, serve, drift, info, benchmark, demo):
+for command in (
+    fit, score, evaluate, calibrate, teach, watch, serve, station, drift, info, benchmark, demo,
+):  # fmt: skip
     main.add_command(command)

@@ -47,6 +47,11 @@ def colorize(values: np.ndarray) -> np.ndarray:
     return colors
 
 
+def opacity(values: np.ndarray) -> np.ndarray:
+    """Return how much of the color of anomaly map values is seen over an image, from 0 to 0.7."""
+    return np.clip((values - _TRANSPARENT_BELOW) / (1 - _TRANSPARENT_BELOW), 0, 1) * 0.7
+
+
 @dataclass(frozen=True, eq=False)
 class RenderedImage:
     """An inspected image as a person sees it, for the overlay and the report page.
@@ -146,7 +151,7 @@ def draw_overlay(rendered: RenderedImage) -> Image.Image:
 def _heat_map(image: Image.Image, result: Inspection) -> Image.Image:
     values = result.map_at(*image.size)
     gray = np.asarray(image.convert("L").convert("RGB"), np.float32)
-    weight = np.clip((values - _TRANSPARENT_BELOW) / (1 - _TRANSPARENT_BELOW), 0, 1)[..., None] * 0.7
+    weight = opacity(values)[..., None]
     blended = Image.fromarray((gray * (1 - weight) + colorize(values) * weight).astype(np.uint8))
     draw_outlines(blended, result.mask_at(*image.size), result.core_at(*image.size))
     return blended
