@@ -240,6 +240,15 @@ def test_wrong_options_are_refused(part, tmp_path, more, code, words):
     assert done.exit_code == code and words in done.stderr, done.output
 
 
+@pytest.mark.slow
+def test_missing_extra_is_told(part, tmp_path):
+    hide = "import sys; sys.modules['uvicorn'] = None; from cfa_lite.commands.main import main; main()"
+    command = [sys.executable, "-c", hide, "station", part, "--watch", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'cfa-lite[station]'" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # Its parts
 
 

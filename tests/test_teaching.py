@@ -121,6 +121,16 @@ def test_good_images_of_the_fit_keep_their_held_out_scores(part, good, bad):
     assert (model.good_scores_ >= held_out * (1 - 1e-6)).all()
 
 
+def test_false_alarms_alone_give_new_limits(part, good, cloth):
+    model = load(part, threads=2)
+    alarm = max(sorted((cloth / "new-good").iterdir()), key=lambda path: model.inspect(path).score)
+    before = model.inspect(alarm)
+    result = model.teach([*good, alarm], good_only=True)
+    assert result.defects == [] and len(result.good) == len(good) + 1
+    assert model.threshold_ == pytest.approx(max(before.raw_score, before.raw_limit), rel=1e-4)
+    assert model.inspect(alarm).raw_score == before.raw_score and model.inspect(alarm).verdict != "NG"
+
+
 def test_teaching_twice_is_teaching_at_once_and_forgetting_undoes_it(part, good, bad, line, taught):
     at_once, in_turn = taught[0], load(part, threads=2)
     for kind in sorted(path.name for path in (bad / "bad").iterdir()):
