@@ -25,7 +25,8 @@ import numpy as np
 
 from cfa_lite import CFA
 from cfa_lite.line.arrivals import digest
-from cfa_lite.line.journal import Content, Journal
+from cfa_lite.line.journal import Journal
+from cfa_lite.line.records import Content
 from cfa_lite.report import tables
 from cfa_lite.results import Inspection
 

@@ -23,7 +23,8 @@ from test_cli import run
 from cfa_lite import OutputError, load
 from cfa_lite.line.answering import RequestError
 from cfa_lite.line.arrivals import digest
-from cfa_lite.line.journal import Content, Journal
+from cfa_lite.line.journal import Journal
+from cfa_lite.line.records import Content
 from cfa_lite.report import tables
 from cfa_lite.results import not_scored
 from cfa_lite.station import marks

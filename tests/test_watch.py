@@ -21,8 +21,9 @@ from test_cli import run
 
 from cfa_lite import OutputError
 from cfa_lite.line.arrivals import Arrivals, digest
-from cfa_lite.line.journal import Content, Journal
+from cfa_lite.line.journal import Journal
 from cfa_lite.line.moving import finish_moves
+from cfa_lite.line.records import Content
 from cfa_lite.line.table import Table
 from cfa_lite.line.waking import Waker, woken_by_changes
 from cfa_lite.line.watching import Station, Watch

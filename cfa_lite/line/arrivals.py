@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..features import completeness
 from ..features.image_files import SUFFIXES
-from .journal import Content, Journal
+from .journal import Journal
+from .records import Content
 
 _SETTLE = 1.0  # seconds without a change, for formats whose files do not tell their ends
 # PNG, JPEG, GIF, WebP and JPEG 2000: `completeness` finds the end of the image in the file.

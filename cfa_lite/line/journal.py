@@ -11,10 +11,10 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError
+from .records import Content, Kept, Move
 
 VERSION = "1"
 _SCHEMA = """
@@ -40,66 +40,6 @@ CREATE INDEX IF NOT EXISTS images_to_move ON images (id) WHERE destination IS NO
 
 class NotKeptError(OutputError):
     """The journal cannot be written: no image since the last `Journal.commit` is in it."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a file held when it was read.
-
-    Attributes
-    ----------
-    stamp : (int, int)
-        Size in bytes and time of the last change in nanoseconds.
-    digest : bytes
-        Hash of the content, b"" if it could not be read.
-    """
-
-    stamp: tuple[int, int]
-    digest: bytes
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An inspected image.
-
-    Attributes
-    ----------
-    number : int
-        Of the image in the journal, from 1 on.
-    path : Path
-        Where it was.
-    destination : Path or None
-        Where it is moved.
-    content : Content
-    name : str
-        For its output files; no other image has it.
-    row : bytes
-    """
-
-    number: int
-    path: Path
-    destination: Path | None
-    content: Content
-    name: str
-    row: bytes
-
-
-@dataclass(frozen=True)
-class Move:
-    """An image that must be moved to its destination.
-
-    Attributes
-    ----------
-    number : int
-        Of the image in the journal.
-    path, destination : Path
-    content : Content
-    """
-
-    number: int
-    path: Path
-    destination: Path
-    content: Content
 
 
 class Journal:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .. import atomic
 from .arrivals import digest
-from .journal import Journal, Move
+from .journal import Journal
+from .records import Move
 
 
 def free_path(wanted: Path) -> Path:

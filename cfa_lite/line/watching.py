@@ -15,8 +15,9 @@ from ..features import completeness
 from ..report import tables
 from ..results import FIELDS, OLDER_FIELDS, Inspection
 from .arrivals import Arrival, Arrivals, Tell
-from .journal import Content, Journal, NotKeptError
+from .journal import Journal, NotKeptError
 from .moving import finish_moves, free_path
+from .records import Content
 from .waking import Waker
 
 _REST = 10  # a look takes at most one part in so many of the time

@@ -15,7 +15,8 @@ from typing import Any
 from ..errors import OutputError
 from ..features import completeness
 from ..line.arrivals import digest
-from ..line.journal import Content, Journal, Kept
+from ..line.journal import Journal
+from ..line.records import Content, Kept
 from ..report import tables
 from ..results import FIELDS, VERDICTS
 from .database import Database
