@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cfa_lite.method import limits
+from cfa_lite.method import limits, score_shift
 
 
 @pytest.mark.parametrize("n", [10, 20, 50, 200])
@@ -127,16 +127,16 @@ def test_groups_are_not_split_and_folds_have_similar_sizes(rng):
 def test_shift_is_distinguished_from_defects(rng):
     good = rng.normal(1, 0.1, 200)
     batch = rng.normal(1, 0.1, 100)
-    assert not limits.has_shifted(batch, good)
+    assert not score_shift.has_shifted(batch, good)
     half_defective = np.concatenate([batch[:50], rng.normal(3, 1, 50)])
-    assert not limits.has_shifted(half_defective, good)
-    assert limits.has_shifted(batch + 0.3, good)
-    assert not limits.has_shifted(batch[:19] + 0.3, good)  # too few images for a decision
+    assert not score_shift.has_shifted(half_defective, good)
+    assert score_shift.has_shifted(batch + 0.3, good)
+    assert not score_shift.has_shifted(batch[:19] + 0.3, good)  # too few images for a decision
 
 
 def test_false_shift_warnings_have_a_rate_of_at_most_2_percent():
     rng = np.random.default_rng(0)
-    n = limits.MIN_FOR_SHIFT
+    n = score_shift.MIN_FOR_SHIFT
     good = np.linspace(0, 1, 1001)
-    wrong = [limits.has_shifted(np.append(rng.random(n - n // 2), [9.0] * (n // 2)), good) for _ in range(2000)]
+    wrong = [score_shift.has_shifted(np.append(rng.random(n - n // 2), [9.0] * (n // 2)), good) for _ in range(2000)]
     assert 0 < np.mean(wrong) < 0.03

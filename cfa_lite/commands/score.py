@@ -163,11 +163,11 @@ def _inspect(model: Detector, tasks: Sequence[Task], pool: Executor | None, with
 
 
 def _warnings(counts: Counts, model: Detector) -> list[str]:
-    from ..method import limits
+    from ..method import score_shift
     from ..report import text_changes
 
     warnings = text_changes.batch_lines(counts.changes)
-    warnings += [SHIFTED] if limits.has_shifted(counts.raw_scores, model.good_scores_) else []
+    warnings += [SHIFTED] if score_shift.has_shifted(counts.raw_scores, model.good_scores_) else []
     for warning in warnings:
         tell(warning)
     return warnings

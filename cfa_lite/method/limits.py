@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 N_FOLDS = 4
 FENCE = 3.0  # interquartile ranges
 MIN_FOR_FENCE = 20
-MIN_FOR_SHIFT = 20  # a batch with fewer images is not tested for a shift
 UNSURE_RATE = 0.05
 MIN_FOR_UNSURE = 20  # of fewer groups, three would be too large a share
 _N_UNSURE = 3
@@ -278,30 +276,3 @@ def verdict(score: float, unsure_from: float) -> str:
 def percentile(raw_score: float, good: np.ndarray) -> float:
     """Compute the percentage of good images (n,) whose raw score is at most `raw_score`."""
     return 100 * float(np.mean(good <= raw_score))
-
-
-def has_shifted(batch: Sequence[float] | np.ndarray, good: np.ndarray) -> bool:
-    """Test whether the scores of a batch are so high that the camera, the light or the product must have changed.
-
-    A batch in which most images are defective also has such scores.
-
-    Parameters
-    ----------
-    batch : sequence of float
-        Raw scores of the images of the batch.
-    good : ndarray (n,)
-        Held-out scores of the good images.
-
-    Returns
-    -------
-    bool
-        False for a batch of fewer than `MIN_FOR_SHIFT` images.
-
-    Notes
-    -----
-    The batch has shifted if three quarters of it are above three quarters of the good images. If at least half of a
-    batch of `MIN_FOR_SHIFT` images is good, this has a probability of at most 2%.
-    """
-    if len(batch) < MIN_FOR_SHIFT:
-        return False
-    return bool(np.quantile(batch, 0.25, method="lower") > np.quantile(good, 0.75))
