@@ -152,6 +152,46 @@ def test_no_decision_and_no_result_is_lost_when_the_process_is_killed(part, line
 
 
 @pytest.mark.slow
+def test_a_taught_model_is_in_use_once_it_is_accepted_and_stays_so(part, cloth, line, tmp_path):
+    with running(part, tmp_path, "--good", cloth / "good") as station:
+        copy_in(line[:-1], station.watched)
+        station.wait(lambda news: news["newest"] == len(line) - 1)
+        station.post("/sign-in", operator="Eve")
+        station.post("/engineer", pin=PIN)
+        found = station.get("/images")["images"]
+        alarm, defect = (pick(found, key=lambda one: one["score"]) for pick in (min, max))
+        station.post(f"/images/{alarm['id']}/decision", action="good")
+        station.post(f"/images/{defect['id']}/decision", action="defect", kind="hole")
+        station.post("/teaching/start")
+        assert station.ask("/teaching/start", {})[0] == 409
+        copy_in(line[-1:], station.watched)  # the line goes on
+        station.wait(lambda news: news["newest"] == len(line))
+        station.wait(lambda news: news["job"]["state"] != "running")
+        told = station.get("/teaching")
+        assert told["state"] == "ready", told["message"]
+        rows = {row["image"]: row for row in told["report"]["rows"]}
+        assert rows[alarm["id"]]["before"]["verdict"] == "NG" and rows[alarm["id"]]["after"]["verdict"] != "NG"
+        assert rows[defect["id"]]["after"]["verdict"] == "NG"
+        assert told["report"]["good"]["n"] == len(list((cloth / "good").iterdir())) + 1
+        assert station.get(f"/images/{len(line)}")["version"] == 1 == station.get("/news")["version"]
+        station.post("/teaching/throw-away")
+        assert station.ask("/teaching/accept", {})[0] == 409
+        station.post("/teaching/start")
+        station.wait(lambda news: news["job"]["state"] == "ready")
+        assert station.post("/teaching/accept")["version"] == 2
+        assert station.get(f"/images/{alarm['id']}")["now"]["verdict"] != "NG"
+        assert (tmp_path / "part.cfa").read_bytes() != part.read_bytes()
+        station.process.kill()
+    with running(part, tmp_path) as station:
+        assert station.get("/news")["version"] == 2
+        station.post("/sign-in", operator="Eve")
+        station.post("/engineer", pin=PIN)
+        station.post("/versions/1/use")
+        assert (tmp_path / "part.cfa").read_bytes() == part.read_bytes()
+        assert station.get(f"/images/{alarm['id']}")["now"]["verdict"] == "NG"
+
+
+@pytest.mark.slow
 def test_what_a_request_must_have(part, line, tmp_path):
     with running(part, tmp_path) as station:
         copy_in(line[:3], station.watched)
