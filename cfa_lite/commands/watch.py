@@ -119,8 +119,9 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
 
         return mqtt.payload(identifier, parts[arrival.folder].stem, tables.row(result, "jsonl"))
 
-    def exchange() -> int:
-        return publisher.exchange(kept) if publisher else 0
+    def exchange() -> None:
+        if publisher is not None:
+            publisher.exchange(kept)
 
     def inspect(arrivals: Sequence[Arrival]) -> Iterator[Inspection]:
         return _inspect(models, arrivals, threads) if pool is None else _in_pool(pool, models, arrivals, with_maps)

@@ -139,8 +139,8 @@ class Publisher:
         if reason.is_failure:
             self._events.put(("away", f"the connection was lost: {reason}"))
 
-    def exchange(self, journal: Journal) -> int:
-        """Let the journal forget what the broker has acknowledged, and send what it holds; return how many it holds.
+    def exchange(self, journal: Journal) -> None:
+        """Let the journal forget what the broker has acknowledged, and send what it holds.
 
         It never waits for the broker.
 
@@ -165,7 +165,6 @@ class Publisher:
         for number, payload in journal.messages_after(self._last, _N_ON_THE_WAY - len(self._numbers)):
             sent = self._client.publish(f"{self._topic}/result", payload, _QOS)
             self._numbers[sent.mid], self._last = number, number
-        return journal.n_messages()
 
     def _tell_once(self, problem: str) -> None:
         """Tell a problem that lasts only once, and when it is over."""
@@ -182,9 +181,11 @@ class Publisher:
         """Say goodbye. Messages that the broker does not acknowledge within some seconds stay in the journal."""
         end = time.monotonic() + _SECONDS_TO_END
         with contextlib.suppress(NotKeptError):
-            while self.exchange(journal) and not self._told and time.monotonic() < end:
+            self.exchange(journal)
+            while (n := journal.n_messages()) and not self._told and time.monotonic() < end:
                 time.sleep(0.02)
-            if n := journal.n_messages():
+                self.exchange(journal)
+            if n:
                 said = f"{n} message{'s' * (n != 1)} for the MQTT broker {'wait' if n != 1 else 'waits'}"
                 self._tell(f"{said} in {journal.path} for the next start.")
         if self._client.is_connected():

@@ -48,8 +48,8 @@ class Station:
         Images between two looks.
     message : callable (identifier, arrival, result) -> bytes, or None
         Returns what is published of an image.
-    exchange : callable () -> int
-        Publishes without waiting, and returns how many messages wait.
+    exchange : callable ()
+        Publishes messages without waiting.
     """
 
     folders: Sequence[Path]
@@ -61,7 +61,7 @@ class Station:
     poll: float
     n_at_once: int
     message: Callable[[str, Arrival, Inspection], bytes] | None = None
-    exchange: Callable[[], int] = lambda: 0
+    exchange: Callable[[], None] = lambda: None
 
 
 class Follower(Protocol):
