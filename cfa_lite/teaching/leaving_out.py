@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from ..training import adaptation
 from .directions import Directions
 
 PRIOR_GAIN, PRIOR_IMAGES = 0.1, 4  # the gain that is expected before any image was left out, and its weight in images
-MIN_RIGHT, MIN_SHARE = 2, 0.75  # a kind is told if it was right this often
+MIN_RIGHT, MIN_CERTAINTY = 2, 0.75  # a kind is told if it was right this often, and as certain as this
+MIN_OTHERS = 2  # images of other kinds, which show that it is not told of them
 START = 1.0  # responses count from this many spreads above the peak of the median good image
 _SURE = 0.5  # a region needs this share of the typical response of images of the kind
 _IQR = 1.349  # interquartile range of a normal distribution with a standard deviation of 1
@@ -116,7 +116,7 @@ def check(
     gain = weight * unit
     plain_good = np.sort([float(cells.max()) for cells in good_cells])
     gains, scores = [], {}
-    told: list[tuple[str, str, float]] = []  # kind of the image, kind that is told, response
+    resembled: list[tuple[str, dict[str, float]]] = []  # kind of the image, and its response to each kind
     for j, used in found.without.items():
         joint = Standard.of(np.array([[one[used].max()] for one in of_good]))
         good = np.sort([
@@ -128,23 +128,37 @@ def check(
         rareness = adaptation.rareness(np.array([scores[j]]), good)
         gains.append(float((rareness - adaptation.rareness(taught[j].anomaly.max(keepdims=True), plain_good))[0]))
         peaks = response.max(axis=1)
-        best = int(peaks.argmax())
-        told.append((taught[j].kind, found.kinds[found.kind_of[used[best]]], float(peaks[best])))
+        to_kinds = {found.kinds[kind]: float(peaks[found.kind_of[used] == kind].max()) for kind in found.kind_of[used]}
+        resembled.append((taught[j].kind, to_kinds))
     expected = (sum(gains) + PRIOR_IMAGES * PRIOR_GAIN) / (len(gains) + PRIOR_IMAGES)
-    return Check(weight if expected > 0 else 0.0, gains, scores, _kinds(found.kinds, told))
+    return Check(weight if expected > 0 else 0.0, gains, scores, _kinds(found.kinds, resembled))
 
 
-def _kinds(kinds: Sequence[str], told: Sequence[tuple[str, str, float]]) -> dict[str, KindCheck]:
-    """Decide which kinds are told: those that were right for images that were left out."""
-    responses = defaultdict(list)
-    for kind, answer, response in told:
-        if kind == answer:
-            responses[kind].append(response)
+def _kinds(kinds: Sequence[str], resembled: Sequence[tuple[str, dict[str, float]]]) -> dict[str, KindCheck]:
+    """Decide which kinds are told, and from which response: those that were right for images that were left out.
+
+    Images of the other kinds stand for a kind that was never taught: their own kind is left out of what they resemble.
+    Such a kind is taken to be as frequent as the kind in question.
+    """
     found = {}
     for kind in kinds:
-        told_from = max(0.0, _SURE * float(np.median(responses[kind]))) if responses[kind] else np.inf
-        answers = [given for given, answer, response in told if answer == kind and response >= told_from]
-        n_right = answers.count(kind)
-        is_told = n_right >= MIN_RIGHT and n_right >= MIN_SHARE * len(answers)
-        found[kind] = KindCheck(told_from if is_told else np.inf, (n_right + 1) / (len(answers) + 2))
+        of_kind = [to_kinds for own, to_kinds in resembled if own == kind]
+        right = [to_kinds[kind] for to_kinds in of_kind if _first(to_kinds) == kind]
+        others = [(own, to_kinds) for own, to_kinds in resembled if own != kind]
+        wrong = [to_kinds[kind] for own, to_kinds in others if _first(to_kinds, without=own) == kind]
+        share = len(of_kind) / max(1, len(others))
+        found[kind] = KindCheck(np.inf, 0.5)
+        start = max(0.0, _SURE * float(np.median(right))) if right else np.inf
+        for told_from in [start, *sorted(response for response in right if response > start)]:
+            n_right = sum(response >= told_from for response in right)
+            n_wrong = sum(response >= told_from for response in wrong) * share
+            check = KindCheck(told_from, (n_right + 1) / (n_right + n_wrong + 2))
+            if n_right >= MIN_RIGHT and len(others) >= MIN_OTHERS and check.certainty >= MIN_CERTAINTY:
+                found[kind] = check
+                break
     return found
+
+
+def _first(to_kinds: dict[str, float], without: str = "") -> str:
+    """Return the kind with the highest response; "" if there is none."""
+    return max((kind for kind in to_kinds if kind != without), key=to_kinds.__getitem__, default="")
