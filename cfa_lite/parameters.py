@@ -83,7 +83,8 @@ SHARED = (
     Parameter(
         "checks", "flag", True,
         "Whether an image that cannot show the product (blank, far darker, brighter or more blurred than every "
-        "good image, or of another size) is INVALID. Such images among the good ones are left out of the fit.",
+        "good image, gray where all are in color, or of another size) is INVALID. Such images among the good ones are "
+        "left out of the fit.",
         when="inspection",
     ),
     Parameter(

@@ -55,9 +55,15 @@ def test_no_image_of_the_demo_is_invalid(model, good, line):
 
 def test_gray_and_color_images_are_distinguished(part, line, good):
     result = load(part).inspect(Image.open(line[1]).convert("L"))
-    assert result.status == "ok" and result.message == "The image is gray, but the good images are in color."
+    assert result.status == "invalid" and result.message == "The image is gray, but the good images are in color."
+    unchecked = load(part).set_params(checks=False).inspect(Image.open(line[1]).convert("L"))
+    assert unchecked.status == "ok" and unchecked.message == result.message
+    tinted = np.array(Image.open(line[1]).convert("L").convert("RGB"))
+    tinted[:1, :, 0] ^= 8  # a color camera is never gray in every pixel
+    assert load(part).inspect(tinted).status == "ok"
     gray = CFA(recipe="whitened", n_centers=8).fit([Image.open(p).convert("L") for p in good[:6]])
     assert gray.inspect(Image.open(line[1])).message == "The image is in color, but the good images are gray."
+    assert gray.inspect(Image.open(line[1])).status == "ok"  # it shows the product, and more than the model knows
     assert gray.inspect(Image.open(line[1]).convert("L")).message == ""
 
 

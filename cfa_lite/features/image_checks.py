@@ -127,7 +127,8 @@ def check_pixels(image: PixelStatistics, good: ImageStatistics) -> list[str]:
     Notes
     -----
     A good image that is exchangeable with n others is darker, brighter or blurrier than all of them with a probability
-    of at most 1 / (n + 1) each. An additional factor of `FACTOR` is required here.
+    of at most 1 / (n + 1) each. An additional factor of `FACTOR` is required here. An image of a color camera is never
+    gray in every pixel, because its channels have noise of their own.
     """
     if image.highest - image.lowest < MIN_CONTRAST:
         return [f"The image shows nothing: every pixel has a value of about {image.highest:.0f}."]
@@ -147,6 +148,8 @@ def check_pixels(image: PixelStatistics, good: ImageStatistics) -> list[str]:
             f"The image is far more blurred than any good image (mean step between pixels {image.sharpness:.2g}, good"
             f" images at least {good.blurriest:.2g})."
         )
+    if good.none_gray and image.is_gray:
+        reasons.append("The image is gray, but the good images are in color.")
     return reasons
 
 
@@ -173,6 +176,6 @@ def notes(image: PixelStatistics, good: ImageStatistics, n_pages: int, is_depth_
         found.append("Only the upper 8 bits of the 16-bit colors were read.")
     if good.all_gray and not image.is_gray:
         found.append("The image is in color, but the good images are gray.")
-    if good.none_gray and image.is_gray:
+    if good.none_gray and image.is_gray:  # also a reason, unless nothing is checked
         found.append("The image is gray, but the good images are in color.")
     return found

@@ -84,7 +84,7 @@ def inspect(
         shift_right_px=right, shift_down_px=down,
     )  # fmt: skip
     told = alignment.note(shift, scorer.scale, size_px)
-    message = " ".join([*reasons, *notes, *map(str, changes), *([told] if told else [])])
+    message = " ".join(dict.fromkeys([*reasons, *notes, *map(str, changes), *([told] if told else [])]))
     if reasons:
         return replace(result, status="invalid", verdict="INVALID", message=message)
     return replace(result, message=message, changes=changes) if message else result
