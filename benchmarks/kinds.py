@@ -10,6 +10,7 @@ kinds, told or unknown for others.
 
 from __future__ import annotations
 
+import argparse
 import copy
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ def main() -> None:
     parser = _sets.parser(__doc__)
     parser.add_argument("--images", type=int, default=5, help="taught images of each kind")
     parser.add_argument("--tested", type=int, default=25, help="other images of each kind, at most")
+    parser.add_argument("--good", type=int, default=_sets.MAX_TRAIN, help="good images of each set, at most")
     args = parser.parse_args()
     print("| set | taught | kinds told, of | NG of taught kinds: right, wrong, unknown | NG of others: told, unknown |")
     print("|---|---|---|---|---|")
@@ -37,7 +39,7 @@ def main() -> None:
         if len(images) < 3:
             continue
         for seed in args.seeds:
-            model = CFA(random_state=seed).fit(_sets.train_images(root))
+            model = CFA(random_state=seed).fit(_sets.train_images(root, args.good))
             for how, counts in total.items():
                 here: Counter[str] = Counter()
                 for kind in images:
@@ -49,11 +51,13 @@ def main() -> None:
         print(f"| **all** | {how} | {row(counts)} |")
 
 
-def count(model: CFA, root: Path, images: dict[str, list[Path]], taught: list[str], args: object) -> Counter[str]:
+def count(
+    model: CFA, root: Path, images: dict[str, list[Path]], taught: list[str], args: argparse.Namespace
+) -> Counter[str]:
     """Teach a copy of the model, and count what is told of the other images."""
-    n, tested = args.images, args.tested  # type: ignore[attr-defined]
+    n, tested = args.images, args.tested
     copied = copy.copy(model)
-    copied.teach(_sets.train_images(root), {kind: images[kind][:n] for kind in taught})
+    copied.teach(_sets.train_images(root, args.good), {kind: images[kind][:n] for kind in taught})
     decision = copied.info()["training"]["known_defects"]
     found = Counter(kinds=len(taught), told_kinds=len(decision["told"]))
     for kind, some in images.items():

@@ -138,20 +138,17 @@ def _kinds(kinds: Sequence[str], resembled: Sequence[tuple[str, dict[str, float]
     """Decide which kinds are told, and from which response: those that were right for images that were left out.
 
     Images of the other kinds stand for a kind that was never taught: their own kind is left out of what they resemble.
-    Such a kind is taken to be as frequent as the kind in question.
     """
     found = {}
     for kind in kinds:
-        of_kind = [to_kinds for own, to_kinds in resembled if own == kind]
-        right = [to_kinds[kind] for to_kinds in of_kind if _first(to_kinds) == kind]
+        right = [to_kinds[kind] for own, to_kinds in resembled if own == kind and _first(to_kinds) == kind]
         others = [(own, to_kinds) for own, to_kinds in resembled if own != kind]
         wrong = [to_kinds[kind] for own, to_kinds in others if _first(to_kinds, without=own) == kind]
-        share = len(of_kind) / max(1, len(others))
         found[kind] = KindCheck(np.inf, 0.5)
         start = max(0.0, _SURE * float(np.median(right))) if right else np.inf
         for told_from in [start, *sorted(response for response in right if response > start)]:
             n_right = sum(response >= told_from for response in right)
-            n_wrong = sum(response >= told_from for response in wrong) * share
+            n_wrong = sum(response >= told_from for response in wrong)
             check = KindCheck(told_from, (n_right + 1) / (n_right + n_wrong + 2))
             if n_right >= MIN_RIGHT and len(others) >= MIN_OTHERS and check.certainty >= MIN_CERTAINTY:
                 found[kind] = check
