@@ -440,7 +440,7 @@ def test_full_disk_is_told_and_nothing_is_lost(part, line, tmp_path):
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (56_000, resource.RLIM_INFINITY))
 
     names = []
     (tmp_path / "in").mkdir()

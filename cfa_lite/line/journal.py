@@ -73,11 +73,13 @@ class Journal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a row is on the disk before its image is moved
             self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+            self._db.execute("BEGIN")  # one write to the disk
             self._check("version", VERSION)
             self._check("format", fmt)
             self.key = self._fact("key", uuid.uuid4().hex)
             first = older_header if len(self) else header  # an older journal does not name its header
             self.header = self._fact("header", first or header).encode()
+            self._db.commit()
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise OutputError(
