@@ -34,7 +34,9 @@ class _Cache(FunctionCache):
 
 def njit(function):
     """Compile for one thread without the GIL, and cache the result on disk if a folder is writable."""
-    if getattr(sys, "frozen", False):  # it has no source files, and Numba finds its cache by their paths
+    # A frozen program has no source files, and Numba finds its cache by their paths. It also looks for lines of text in
+    # them, which Python 3.9 cannot do in a file that is no text.
+    if getattr(sys, "frozen", False) and sys.version_info >= (3, 10):
         function.__code__ = function.__code__.replace(co_filename=sys.executable)
     dispatcher = numba.njit(nogil=True, fastmath=FASTMATH)(function)
     with suppress(RuntimeError):  # no folder is writable: each process compiles again
