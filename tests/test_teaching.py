@@ -536,3 +536,15 @@ def test_evaluate_tells_which_images_the_model_has_learned_from(taught, bad, clo
 
 def test_evaluate_of_new_images_tells_nothing(part, bad, cloth):
     assert "optimistic" not in evaluate(part, cloth / "new-good", bad / "bad").stderr
+
+
+def test_a_single_kind_is_never_told_and_this_is_explained(part, good, bad):
+    kind = sorted(path.name for path in (bad / "bad").iterdir())[0]
+    model = load(part, threads=2)
+    model.teach(good, {kind: images_of(bad / "bad" / kind)})
+    info = model.info()
+    assert info["training"]["known_defects"]["told"] == []
+    if info["training"]["known_defects"]["kept"]:
+        assert any("no other kind was taught" in remark for remark in text_taught.remarks(info))
+    kinds = {region.kind for result in model.inspect_many(images_of(bad / "bad")) for region in result.regions}
+    assert kinds == {"unknown"}

@@ -28,7 +28,7 @@ def known_defect_lines(info: dict[str, Any]) -> dict[str, str]:
     lines["their share"] = _share(decision)
     if decision["kept"]:
         told = ", ".join(decision["told"])
-        lines["kinds told"] = told or "none: no kind was right for two images or more that were left out"
+        lines["kinds told"] = told or "none: no kind was right often enough for images that were left out"
     return lines
 
 
@@ -127,6 +127,11 @@ def remarks(info: dict[str, Any]) -> list[str]:
         )
     kinds = sorted({image["kind"] for image in images})
     single = [kind for kind in kinds if sum(image["kind"] == kind for image in images) == 1]
+    if decision["kept"] and len(kinds) == 1 and not single:
+        found.append(
+            f"Regions are never told to be of kind {kinds[0]}: no other kind was taught, so nothing shows that other"
+            " defects would not be told to be of it."
+        )
     if decision["kept"] and single:
         found.append(
             f"Regions are never told to be of kind {', '.join(single)}: with one image of a kind, nothing shows that"
