@@ -21,6 +21,7 @@ from PIL import Image
 from test_cli import run
 
 from cfa_lite import OutputError, load
+from cfa_lite.commands.listening import listen
 from cfa_lite.line.answering import RequestError
 from cfa_lite.line.arrivals import digest
 from cfa_lite.line.journal import Journal
@@ -32,6 +33,8 @@ from cfa_lite.station.database import Database
 from cfa_lite.station.decisions import Decision, Decisions, decision_of
 from cfa_lite.station.kept_images import KeptImages
 from cfa_lite.station.reviewing import Reviews
+from cfa_lite.station.running import RunningStation, Setup
+from cfa_lite.station.running import run as run_station
 from cfa_lite.station.sessions import Sessions
 from cfa_lite.station.versions import Versions
 
@@ -288,6 +291,21 @@ def test_missing_extra_is_told(part, tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 1 and "pip install 'cfa-lite[station]'" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_watch_that_fails_ends_the_station(part, tmp_path, monkeypatch):
+    shutil.copy(part, tmp_path / "part.cfa")
+    (tmp_path / "line").mkdir()
+    setup = Setup(
+        tmp_path / "part.cfa", tmp_path / "line", tmp_path / "kept", tmp_path / "rows.csv", None, None, 0.1, 1.0, 9, 1
+    )
+    station = RunningStation(setup, Sessions(None, None), print)
+    monkeypatch.setattr(RunningStation, "watch", lambda self: 1 / 0)
+    try:
+        with listen("127.0.0.1", 0) as listening, pytest.raises(OutputError, match="The watch has ended: division"):
+            run_station(station, listening)
+    finally:
+        station.close()
 
 
 # Its parts

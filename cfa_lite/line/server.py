@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,9 @@ class _Impatient(H11Protocol):
             self.transport.close()
 
 
-def run(app: Any, listening: socket.socket, timeout: float) -> None:
+def run(
+    app: Any, listening: socket.socket, timeout: float, begin: Callable[[Callable[[], None]], None] | None = None
+) -> None:
     """Answer requests until SIGINT or SIGTERM; requests that have arrived are answered.
 
     Parameters
@@ -253,15 +255,20 @@ def run(app: Any, listening: socket.socket, timeout: float) -> None:
     listening : socket
     timeout : float, seconds
         Within which the head of a request must arrive.
+    begin : callable (end), optional
+        Called before the first request, with a function that ends the server. Any thread may call it.
     """
     protocol = type("Protocol", (_Impatient,), {"timeout": timeout})
     config = uvicorn.Config(
         app, http=protocol, ws="none", lifespan="off", access_log=False, log_config=None, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=30, backlog=256, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
+    server = uvicorn.Server(config)
+    if begin is not None:
+        begin(lambda: setattr(server, "should_exit", True))
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run(sockets=[listening])  # it raises the signal again when it has ended
+        server.run(sockets=[listening])  # it raises the signal again when it has ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import threads
 from ..errors import OutputError
@@ -169,28 +166,26 @@ def run(station: RunningStation, listening: socket.socket) -> None:
     OutputError
         If the watch has ended by an error. The server is then ended too, so that somebody notices.
     """
-    with _watching(station):
-        server.run(StationSite(station.parts).app(), listening, _TIMEOUT)
-
-
-@contextmanager
-def _watching(station: RunningStation) -> Iterator[None]:
     failures: list[BaseException] = []
+    watching: list[threading.Thread] = []
 
-    def watch() -> None:
-        try:
-            station.watch()
-        except BaseException as error:
-            failures.append(error)
-            _thread.interrupt_main()
+    def begin(end: Callable[[], None]) -> None:
+        def watch() -> None:
+            try:
+                station.watch()
+            except BaseException as error:
+                failures.append(error)
+                end()
 
-    thread: Any = threading.Thread(target=watch, name="cfa-lite-watch")
-    thread.start()
+        watching.append(threading.Thread(target=watch, name="cfa-lite-watch"))
+        watching[0].start()
+
     try:
-        yield
+        server.run(StationSite(station.parts).app(), listening, _TIMEOUT, begin)
     finally:
         station.waker.stop()
-        thread.join()
+        for thread in watching:
+            thread.join()
         station.parts.job.close()
     if failures:
         raise OutputError(f"The watch has ended: {failures[0] or type(failures[0]).__name__}") from failures[0]
