@@ -216,7 +216,7 @@ def test_what_a_request_must_have(part, line, tmp_path):
             ("/sign-in", {"operator": " "}, {}, 400),
             ("/sign-in", b"{", {}, 400),
             ("/sign-in", b"[" * 100_000, {}, 400),
-            ("/sign-in", b" " * 2_000_000, {}, 413),
+            ("/sign-in", b"{", {"Content_Length": "2000000"}, 413),
             ("/news", None, {"Sec_Fetch_Site": "cross-site"}, 403),
             ("/news", None, {"Host": "rebound.example"}, 403),
             ("/images/1/picture?box=1,2", None, {}, 400),

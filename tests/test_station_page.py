@@ -111,7 +111,7 @@ def review(driver, id_):
     """Open an image of the list."""
     until(driver, "return document.querySelector(`#list li[data-id='${arguments[0]}'] button`) !== null", id_)
     driver.execute_script("document.querySelector(`#list li[data-id='${arguments[0]}'] button`).click()", id_)
-    until(driver, "return station.page.mode === 'review' && station.page.image.id === arguments[0]", id_)
+    until(driver, "return station.page.mode === 'review' && station.page.image?.id === arguments[0]", id_)
 
 
 def until_waiting(driver, n):
@@ -126,7 +126,7 @@ def test_the_whole_loop_from_ng_to_taught_and_ok(part, cloth, line, tmp_path):
         news = station.wait(lambda news: news["newest"] == len(line))
         n = news["waiting"]
         until_waiting(driver, n)
-        until(driver, "return station.page.image.id === arguments[0]", len(line))  # it updates by itself
+        until(driver, "return station.page.image?.id === arguments[0]", len(line))  # it updates by itself
 
         # A false alarm: of the images that were found, the one with the lowest score
         found = station.get("/images")["images"]
@@ -167,7 +167,7 @@ def test_the_whole_loop_from_ng_to_taught_and_ok(part, cloth, line, tmp_path):
         again = station.watched / "again.tmp"
         shutil.copy(tmp_path / "done" / "NG" / alarm["name"], again)
         again.rename(again.with_suffix(".png"))
-        until(driver, "return station.page.image.name === 'again.png'")
+        until(driver, "return station.page.image?.name === 'again.png'")
         assert driver.execute_script("return station.page.image.version") == 2
         assert text(driver, "verdict") == "OK"
         assert station.get(f"/images/{defect['id']}")["now"]["verdict"] == "NG"
@@ -195,15 +195,15 @@ def test_keys_gone_files_and_widths(part, line, tmp_path):
         until(driver, "return station.viewer.isFitted")
         first = driver.execute_script("return station.page.image.id")
         press(driver, Keys.ARROW_RIGHT)
-        until(driver, "return station.page.image.id !== arguments[0]", first)
+        until(driver, "return station.page.image?.id !== arguments[0]", first)
         press(driver, Keys.ARROW_LEFT)
-        until(driver, "return station.page.image.id === arguments[0]", first)
+        until(driver, "return station.page.image?.id === arguments[0]", first)
         press(driver, "s")
         write(driver, "operator", "Grace")
         until_waiting(driver, n - 1)
         press(driver, "u")
         until_waiting(driver, n)
-        until(driver, "return station.page.image.id === arguments[0]", first)
+        until(driver, "return station.page.image?.id === arguments[0]", first)
         press(driver, "d")
         until(driver, "return station.viewer.tool === 'blob'")
         press(driver, "x")
