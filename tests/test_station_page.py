@@ -29,6 +29,8 @@ pytestmark = [
         not (CHROMIUM and DRIVER) and "CFA_LITE_BROWSER" not in os.environ, reason="no Chromium with its driver"
     ),
 ]
+# The image that was asked for is shown, and nothing is being sent.
+SETTLED = "const p = station.page; return p.mode === 'review' && !p.isBusy && p.image && p.image.id === p.wanted"
 
 
 @contextmanager
@@ -186,7 +188,7 @@ def test_keys_gone_files_and_widths(part, line, tmp_path):
         assert n >= 4
         until_waiting(driver, n)
         press(driver, "r")
-        until(driver, "return station.page.mode === 'review'")
+        until(driver, f"{SETTLED} && station.page.image.id === station.page.list[0].id")
         press(driver, "m")
         assert driver.execute_script("return station.viewer.isMapOn") is False
         press(driver, "z")
@@ -213,6 +215,7 @@ def test_keys_gone_files_and_widths(part, line, tmp_path):
         assert driver.execute_script("return station.viewer.marks.length") == 0
         press(driver, Keys.ENTER)  # without marks, teaching takes what is most unusual
         until_waiting(driver, n - 1)
+        until(driver, SETTLED)
         press(driver, "g")
         until_waiting(driver, n - 2)
         press(driver, "?")

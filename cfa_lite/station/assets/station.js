@@ -242,7 +242,7 @@ function step(by) {
 
 async function decide(decision) {
   const image = page.image;
-  if (!image || page.mode !== "review" || page.isBusy) return;
+  if (!image || page.mode !== "review" || page.isBusy || page.wanted !== image.id) return; // the next one is loading
   await people.withName(async () => {
     page.isBusy = true;
     try {
@@ -273,7 +273,7 @@ async function undo() {
 }
 
 async function startMarking() {
-  if (!page.image || !page.image.is_there || page.mode !== "review") return;
+  if (!page.image || !page.image.is_there || page.mode !== "review" || page.wanted !== page.image.id) return;
   page.marking = true;
   const { kinds } = await ask("/teaching");
   const buttons = Object.keys(kinds).slice(0, 8).map((kind) => {
