@@ -233,7 +233,7 @@ def test_command_writes_masks_regions_and_a_page(part, cloth, tmp_path):
 
 def test_command_warns_of_a_shift(part, cloth, tmp_path):
     for i, path in enumerate(sorted((cloth / "good").iterdir()) * 2):
-        Image.open(path).rotate(180).convert("L").point(lambda v: v // 2 + 60).save(tmp_path / f"{i:02d}.png")
+        Image.open(path).rotate(180).point(lambda v: v // 2 + 60).save(tmp_path / f"{i:02d}.png")
     done = run("score", part, tmp_path)
     assert "score higher than three quarters of the good images" in done.stderr
     assert "score higher than" not in run("score", part, cloth / "line").stderr
