@@ -6,8 +6,7 @@ Simulated lines: independent values of three distributions, values that depend o
 images that share a level. Each run has its own reference. The second table has independent values with a shift.
 """
 
-import argparse
-
+import _common
 import numpy as np
 from scipy.signal import lfilter
 
@@ -43,7 +42,7 @@ def alarms(made):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _common.parser(__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--reference", type=int, default=300)

@@ -325,7 +325,9 @@ def test_line_names_its_image_once(message, shown):
     assert inspecting.line(result) == f"ERROR         -  a.png{shown}"
 
 
-COMMANDS = ["fit", "score", "evaluate", "calibrate", "teach", "watch", "serve", "station", "info", "benchmark", "demo"]
+COMMANDS = [
+    "fit", "score", "evaluate", "calibrate", "teach", "watch", "serve", "station", "drift", "info", "benchmark", "demo",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -68,6 +68,7 @@ NOT_OF_THE_DEMO = {
     "roll": "images of rolls",
     "cfa-lite watch": "it does not end by itself",
     "cfa-lite serve": "it does not end by itself",
+    "cfa-lite drift": "it needs more images than the demo has",
 }
 
 
