@@ -1,11 +1,12 @@
 """Does a watch lose or repeat an image when it is killed, and how fast is it beside `score`?
 
-    python benchmarks/watching.py --kills 200 --images 600
+    python benchmarks/watching.py --kills 200 --images 600 --station-images 20000
 
 Kills: images of the demo's cloth arrive in a folder while `cfa-lite watch --move-to` runs in its own process, which is
 killed with SIGKILL at random moments and started again. In the end every image must have exactly one row, and be in the
 folder of its verdict. Speed: the same images by `score` and by `watch --once`, in turns; the ratio of the times between
-the first and the last row. Latency: images arrive one by one; from the file complete to its row.
+the first and the last row. Latency: images arrive one by one; from the file complete to its row. Station: the rate of
+`cfa-lite station` with that many images, beside the one of `score`, and how its memory grows (on Linux).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    return list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
 
 
 def killed(part: Path, images: list[Path], folder: Path, n_kills: int) -> None:
@@ -119,10 +120,40 @@ def latency(part: Path, images: list[Path], folder: Path, n: int) -> None:
     print(f"from file complete to row: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms ({n} images, one by one)")
 
 
+def station(part: Path, images: list[Path], folder: Path, n: int) -> None:
+    """Let a station inspect many images that are there at its start."""
+    (folder / "in").mkdir(parents=True)
+    for i in range(n):
+        os.link(images[i % len(images)], folder / "in" / f"{i:05d}.png")
+    score = seconds_between_rows(start("score", part, folder / "in", "--output", folder / "s.csv"))
+    taken = shutil.copy(part, folder / "line.cfa")
+    table = folder / "line.station" / "results.csv"
+    process = start("station", taken, "--watch", folder / "in", "--port", 0)
+    counts: list[tuple[float, int, float]] = []  # seconds, rows, MB
+    while not counts or counts[-1][1] < n:
+        time.sleep(0.5)
+        assert process.poll() is None, process.communicate()[1]
+        n_rows = max(0, table.read_bytes().count(b"\n") - 1) if table.exists() else 0
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+        memory_mb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1000
+        counts.append((time.perf_counter(), n_rows, memory_mb))
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    seconds, n_rows, memory_mb = np.array([one for one in counts if one[1] >= n / 10]).T
+    rate = (n_rows[-1] - n_rows[0]) / (seconds[-1] - seconds[0])
+    slope = np.polyfit(n_rows, memory_mb, 1)[0] * 1000
+    print(
+        f"station: {rate:.1f} images/s, score: {n / score:.1f} images/s, ratio {rate * score / n:.3f} ({n} images);"
+        f" memory {memory_mb[0]:.0f} MB after a tenth, {memory_mb[-1]:.0f} MB at the end, slope {slope:+.3f} MB per"
+        " 1,000 images"
+    )
+
+
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--station-images", type=int, default=20000)
     args = parser.parse_args()
     _common.print_machine(2)
     with tempfile.TemporaryDirectory() as name:
@@ -132,6 +163,8 @@ def main() -> None:
         speed(root / "part.cfa", images, root / "speed", args.images)
         latency(root / "part.cfa", images, root / "latency", 100)
         killed(root / "part.cfa", images, root / "killed", args.kills)
+        if args.station_images:
+            station(root / "part.cfa", images, root / "station", args.station_images)
 
 
 if __name__ == "__main__":
