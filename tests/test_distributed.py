@@ -17,12 +17,12 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 from test_cli import run
-from test_resume import copies, rows_of, rows_of_one_run, wait_for
+from test_resume import copies, rows_of, rows_of_one_run, stopped_midway, wait_for
 
 from cfa_lite import WorkerError
 from cfa_lite.distributed import executor, frozen, jobs
 
-N_COPIES = 6  # copies of 16 images: two workers run for a second or two
+N_COPIES = 12  # copies of 16 images: two workers run for some seconds
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +165,20 @@ def command_of(process):
 def test_stopped_run_leaves_no_process(part, many, whole, tmp_path, kill, n_lines):
     """A terminal sends Ctrl-C to all processes, also while the workers start. A kill reaches only one process."""
     output = tmp_path / "rows.csv"
-    process = start("score", part, many, "--output", output, "--workers", "2", start_new_session=True)
-    wait_for(output, n_lines)  # one line is the header only
-    while len(workers_of(process)) < 2:
-        assert process.poll() is None
-    time.sleep(0.3)  # the workers are importing
-    left = psutil.Process(process.pid).children(recursive=True)
-    (os.killpg if kill == signal.SIGINT else os.kill)(process.pid, kill)
-    said = process.communicate(timeout=60)[1].decode()
+    left = []
+
+    def stop(process):
+        while len(workers_of(process)) < 2 and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.3)  # the workers are importing
+        if process.poll() is None:
+            left.extend(psutil.Process(process.pid).children(recursive=True))
+            (os.killpg if kill == signal.SIGINT else os.kill)(process.pid, kill)
+
+    process, said = stopped_midway(  # one line is the header only
+        lambda: start("score", part, many, "--output", output, "--workers", "2", start_new_session=True),
+        stop, output, n_lines, len(whole),
+    )  # fmt: skip
     if kill == signal.SIGINT:
         assert process.returncode == 130 and without_waits(said) == ["", "stopped"], said
     psutil.wait_procs(left, timeout=10)
@@ -182,10 +188,10 @@ def test_stopped_run_leaves_no_process(part, many, whole, tmp_path, kill, n_line
 
 def test_stopped_run_on_a_cluster_can_be_resumed(part, many, whole, cluster, tmp_path):
     output = tmp_path / "rows.csv"
-    process = start("score", part, many, "--output", output, "--dask", cluster.scheduler_address)
-    wait_for(output, 20)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1].decode()
+    process, said = stopped_midway(
+        lambda: start("score", part, many, "--output", output, "--dask", cluster.scheduler_address),
+        lambda p: p.send_signal(signal.SIGINT), output, 20, len(whole),
+    )  # fmt: skip
     assert process.returncode == 130 and without_waits(said) == ["", "stopped"], said
     assert 15 < len(rows_of(output)) < len(whole)
     with Client(cluster, set_as_default=False) as client:
