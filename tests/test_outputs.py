@@ -1,7 +1,9 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path, PureWindowsPath
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -211,6 +213,20 @@ def test_deleted_output_folder_is_not_recreated(tmp_path):
     assert not gone.exists()
     outputs.write_image(Image.new("L", (4, 4)), tmp_path / "b" / "c" / "a.png", tmp_path)
     assert (tmp_path / "b" / "c" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["two\nlines\r.png", "odd\udcff.png", "\u540d\u524d \u00fc\t.png", "a" * 500])
+def test_any_name_can_be_drawn(name):
+    pixels = np.full((64, 80, 3), 90, np.uint8)
+    image = overlay.draw_overlay(RenderedImage(pixels, result(path=name, image_size_px=(64, 80))))
+    assert image.width > 80
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outputs.atomic, "whole_file", mock.Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path} cannot be written (Permission denied)")):
+        outputs.make_folder(Path("page.html").parent)
 
 
 def test_image_is_read_once_for_overlay_and_page(tmp_path):

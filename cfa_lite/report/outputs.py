@@ -34,7 +34,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         If the folder cannot be made or written to.
     """
     folder = Path(path)
-    with writing(folder):
+    with writing(folder if folder.name else folder.absolute()):  # "." tells nobody which folder
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".cfa-lite-check"
         with atomic.whole_file(probe):

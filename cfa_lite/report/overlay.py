@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ..errors import one_line
 from ..features.images import ImageLike, read
 from ..results import Inspection
 
@@ -191,7 +192,8 @@ def _draw_header(canvas: Image.Image, result: Inspection) -> None:
     font = ImageFont.load_default(17)
     draw.text((_MARGIN + width + 12, 22), text, font=font, fill=_INK, anchor="lm")
     left = _MARGIN + width + 12 + draw.textlength(text, font=font) + 18
-    _draw_fitting(draw, (left, 22), result.path.replace("\\", "/"), canvas.width - _MARGIN - left)
+    path = one_line(result.path.replace("\\", "/"))
+    _draw_fitting(draw, (left, 22), path, canvas.width - _MARGIN - left)
 
 
 def _draw_fitting(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, width: float) -> None:
