@@ -10,6 +10,7 @@ from PIL import Image
 from test_cli import run
 
 from cfa_lite.commands.main import main
+from cfa_lite.commands.rules import RunRules
 
 
 @pytest.fixture
@@ -48,6 +49,12 @@ def test_watch_and_serve_inspect_as_score_does(options, part, images, tmp_path):
     assert expected != answers("score", part, images, tmp_path)
     for command in ("watch", "serve"):
         assert answers(command, part, images, tmp_path, *options) == expected
+
+
+def test_models_of_a_line_are_warm(part):
+    """After an installation, compiling takes longer than a client waits for its first answer."""
+    (model,) = RunRules().load_all([part], 1)
+    assert model.open_backbone().is_warm
 
 
 def test_a_limit_by_hand_is_for_one_model(part, images, tmp_path):

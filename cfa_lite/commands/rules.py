@@ -54,7 +54,7 @@ class RunRules:
         return model
 
     def load_all(self, parts: Sequence[Path], threads: int | None) -> list[Detector]:
-        """Load the models of a line, and open their networks.
+        """Load the models of a line, and compile and load all that their first images need.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class RunRules:
             )
         models = [self.load(part, threads) for part in parts]
         for model in models:
-            model.open_backbone()
+            model.inspect_many([])  # it warms up, so that the first image does not wait
         return models
 
 
