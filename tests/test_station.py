@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from test_cli import run
 
-from cfa_lite import OutputError, load
+from cfa_lite import ArchiveError, OutputError, load
 from cfa_lite.commands.listening import listen
 from cfa_lite.line.answering import RequestError
 from cfa_lite.line.arrivals import digest
@@ -477,6 +477,10 @@ def test_versions_are_kept_and_one_is_always_in_use(part, tmp_path, database, go
     assert [(one["number"], one["origin"], one["base"], one["is_used"]) for one in found] == [
         (3, "found", 3, False), (2, "taught", 1, True), (1, "found", 1, False),
     ]  # fmt: skip
+    file.write_bytes(b"junk")
+    with pytest.raises(ArchiveError, match=re.escape(f"copy one, such as {versions.file(3)}.")):
+        Versions(database, file, folder)
+    file.write_bytes(second)
     # One that cannot be read does not come to the line.
     versions.file(1).write_bytes(b"damaged")
     with pytest.raises(Exception, match="0001.cfa"):

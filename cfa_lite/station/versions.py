@@ -66,7 +66,12 @@ class Versions:
         self._database, self.part, self._folder = database, part, folder
         self._lock = threading.Lock()
         self._backbone: Path | None = None
-        model = self._open(part)
+        try:
+            model = self._open(part)
+        except ArchiveError as error:
+            if kept := sorted(folder.glob("*.cfa")):
+                raise ArchiveError(f"{error} The station keeps its versions: copy one, such as {kept[-1]}.") from error
+            raise
         if Path(model.fitted_.backbone).suffix.lower() == ".onnx":
             self._backbone = model.open_backbone().spec.path  # one beside the model is not beside its versions
         self.in_use = InUse(self._keep_part(), model)

@@ -3,7 +3,9 @@
 export const $ = (id) => document.getElementById(id);
 
 export async function ask(address, options = {}) {
-  const response = await fetch(address, { cache: "no-store", ...options });
+  const response = await fetch(address, { cache: "no-store", ...options }).catch(() => {
+    throw new Error("Not done: the station does not answer. Try again when it is back.");
+  });
   const fields = await response.json();
   if (!response.ok) throw Object.assign(new Error(fields.error), { code: response.status });
   return fields;
