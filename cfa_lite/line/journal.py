@@ -88,7 +88,8 @@ class Journal:
             raise OutputError(f"{path} cannot be written ({error}). Check the folder and the free space.") from error
         except sqlite3.DatabaseError as error:
             raise OutputError(
-                f"{path} is not a journal of cfa-lite watch ({error}). Give another --journal."
+                f"{path} is not a journal of cfa-lite watch ({error}). Move it away together with its table, or give"
+                " another --output."
             ) from error
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from error
@@ -97,8 +98,8 @@ class Journal:
         found = self._fact(name, value)
         if found != value:
             raise OutputError(
-                f"{self.path} is a journal of {name} {found}, and this run needs {name} {value}. Give another --output"
-                " or --journal."
+                f"{self.path} is a journal of {name} {found}, and this run needs {name} {value}. Give another --output,"
+                " or move both away."
             )
 
     def _fact(self, name: str, value: str) -> str:

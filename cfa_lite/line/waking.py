@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import signal
@@ -108,6 +109,7 @@ def woken_by_changes(waker: Waker, folders: Iterable[Path]) -> Iterator[bool]:
         yield False
         return
 
+    logging.getLogger("watchdog").setLevel(logging.ERROR)  # it warns of events that come while it is stopped
     observer = Observer()
     handler: Any = _Changes(waker)  # it needs no base class
     try:
