@@ -464,7 +464,12 @@ def test_commands(part, cloth, bad, tmp_path, line):
     forgot = run("teach", new, "--good", cloth / "good", "--forget", kinds[0].name)
     assert forgot.exit_code == 0, forgot.stderr
     assert kinds[0].name not in {image["kind"] for image in load(new).info()["taught"]}
-    assert run("calibrate", new, *line[:8], "--dry-run").exit_code == 0
+    assert "that `cfa-lite calibrate` had set" not in forgot.stderr
+    calibrated = run("calibrate", new, *line[:8], "--defects", bad / "bad", "--limit-margin", 0.5)
+    assert calibrated.exit_code == 0
+    assert f"; {len(load(new).info()['taught'])} of them were taught, so this is optimistic" in calibrated.stdout
+    again = run("teach", new, "--good", cloth / "good", "--defects", *kinds, "--dry-run")
+    assert "The limit that `cfa-lite calibrate` had set (raw score " in again.stderr
 
 
 def test_commands_refuse(part, cloth, bad, tmp_path):

@@ -57,6 +57,8 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
     files, defective = [file.path for file in found], [file.path for file in found_defects]
     if output:
         outputs.refuse_overwriting([output], [*files, *defective])
+    if not dry_run:
+        outputs.make_folder((output or part).parent)
     try:
         if good:
             if sensitivity is not None or threshold is not None:
@@ -81,6 +83,8 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
 
 def _found(model: Detector, defective: list[Path]) -> str:
     """Inspect defective images and return how many are found. INVALID and ERROR images are neither found nor missed."""
+    from ..evaluation import learned
+    from ..evaluation.ground_truth import LabeledImage
     from ..evaluation.metrics import binomial_interval
 
     tasks = [Task(path) for path in defective]
@@ -91,6 +95,8 @@ def _found(model: Detector, defective: list[Path]) -> str:
     n = sum(verdicts[verdict] for verdict in ("NG", "UNSURE", "OK"))
     low, high = binomial_interval(verdicts["NG"], n)
     others = f", {len(tasks) - n} not inspected" if n < len(tasks) else ""
+    seen = learned.find(model, [LabeledImage(path, "defect", None) for path in defective])
+    others += f"; {len(seen)} of them were taught, so this is optimistic" if seen else ""
     return (
         f"{verdicts['NG']} of {n} found (95% interval {100 * low:.0f} to {100 * high:.0f}%),"
         f" {verdicts['UNSURE']} unsure{others}"

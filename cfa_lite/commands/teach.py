@@ -70,6 +70,7 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
             f"{part} was fitted with --recipe paper, which cannot learn from known defects. Fit with another recipe."
         )
     options.override(model, max_megapixels=max_megapixels)
+    before = model.info()["limits"]
     found, found_defects = image_files.find_images(good), image_files.find_images(defects)
     inspecting.tell_left_out((*found.left_out, *found_defects.left_out))
     files = [file.path for file in found]
@@ -77,7 +78,7 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
         [path for path in (output, report and report / "report.html") if path],
         [*files, *(file.path for file in found_defects)],
     )
-    for folder in (report, output and output.parent):
+    for folder in (report, None if dry_run else (output or part).parent):
         if folder:
             outputs.make_folder(folder)
     try:
@@ -87,6 +88,11 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _show(model, taught)
+    if before["source"] in ("calibrate", "by hand"):
+        tell(
+            f"The limit that `cfa-lite calibrate` had set (raw score {before['threshold']:.4g}) is replaced: limits"
+            " come from the images of --good. Give those of calibrate as well, or calibrate again."
+        )
     if report:
         _write_report(model, taught, report)
     if dry_run:
