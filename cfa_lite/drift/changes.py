@@ -85,7 +85,8 @@ def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
     if len(reference) < MIN_REFERENCE or len(rows) < MIN_JUDGED:
         raise OutputError(
             f"{rows.source} has {len(rows)} inspected images after a reference of {len(reference)}. At least"
-            f" {MIN_JUDGED} after a reference of {MIN_REFERENCE} are needed. Take a file with more images."
+            f" {MIN_JUDGED} after a reference of {MIN_REFERENCE} are needed. Take a file with more images,"
+            " or a smaller --reference."
         )
     changes: list[Change] = []
     steady, unknown = [], {}

@@ -105,6 +105,8 @@ def reading(name: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ImageError(size_limit.too_little_memory(name)) from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise ImageError(f"{name} cannot be read ({error.strerror}). Give a file that this user may read.") from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and others
         raise ImageError(f"{name} cannot be read as an image ({error}). Save it again or leave it out.") from error
 
