@@ -10,6 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -129,11 +130,21 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], n_threads: int) 
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > n_threads * _LOOK_AHEAD:
-                yield pending.popleft().result()
+                yield _first_of(pending)
         while pending:
-            yield pending.popleft().result()
+            yield _first_of(pending)
     finally:
-        for future in pending:
-            future.cancel()
-        # An unfinished iterator may be garbage-collected in one of its own threads, which cannot wait for itself.
-        pool.shutdown(wait=getattr(_worker, "pool", None) is not this)
+        running = [future for future in pending if not future.cancel()]
+        # An unfinished iterator may be garbage-collected anywhere: in one of its own threads, which cannot wait for
+        # itself, and in a thread that is just starting or ending. Before Python 3.13, that one holds a lock which
+        # joining a thread needs. So tasks are waited for, and not threads.
+        pool.shutdown(wait=False)
+        if getattr(_worker, "pool", None) is not this:
+            futures.wait(running)
+
+
+def _first_of(pending: deque[Future[R]]) -> R:
+    """Wait for the first result and take it out; it stays in if the waiting is interrupted."""
+    result = pending[0].result()
+    pending.popleft()
+    return result

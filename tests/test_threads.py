@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -67,6 +68,23 @@ def test_ordered_map_keeps_order_and_starts_few_tasks_ahead():
     assert [next(results) for _ in range(3)] == [0, 1, 4]
     assert len(started) < 20
     results.close()
+
+
+def test_an_unfinished_map_waits_for_its_tasks_and_joins_no_thread(monkeypatch):
+    """It may be garbage-collected while a thread starts, and joining another one would then never end."""
+    begun, ended = [], []
+
+    def work(i):
+        begun.append(i)
+        time.sleep(0.05)
+        ended.append(i)
+
+    results = threads.ordered_map(work, range(1000), 2)
+    next(results)
+    monkeypatch.setattr(threading.Thread, "join", None)
+    results.close()
+    assert begun and sorted(begun) == sorted(ended)
+    assert len(begun) < 20
 
 
 def test_ordered_map_raises_at_the_position_of_the_error():
