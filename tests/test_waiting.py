@@ -65,10 +65,13 @@ def test_short_waits_say_nothing(capsys):
 
 def test_a_terminal_shows_the_count_at_once_and_clears_it(quick, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 1000)
     one = Waiting()
     one.show("reading images", 1, 2)
     assert sys.stderr.getvalue() == "\rreading images 1/2 "
-    time.sleep(0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting, "FIRST_SECONDS", 0.1)
+        time.sleep(0.2)  # nothing is told beside the count
     one.show("reading images", 2, 2)
     one.close()
     assert sys.stderr.getvalue().endswith("\rreading images 2/2 \r" + " " * 40 + "\r")
