@@ -5,13 +5,41 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from ..errors import CfaLiteError
+from .options import PATH, Command, together
 
 TOKEN = "CFA_LITE_TOKEN"
+
+
+def address_options(port: int, token_use: str) -> Callable[[Command], Command]:
+    """Add --host, --port, --allow-remote and --token-file to a command.
+
+    Parameters
+    ----------
+    port : int
+        Default.
+    token_use : str
+        What the token is for, such as "requests must have".
+    """
+    token_help = f"Read the token that {token_use} from FILE, not {TOKEN}."
+    added = (
+        click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
+        click.option(
+            "--port", type=click.IntRange(0, 65535), default=port, show_default=True,
+            help="Port to listen at; 0 for any.",
+        ),
+        click.option(
+            "--allow-remote", is_flag=True,
+            help=f"Allow a --host that other computers reach. Needs a token in {TOKEN} or --token-file.",
+        ),
+        click.option("--token-file", type=PATH, metavar="FILE", help=token_help),
+    )  # fmt: skip
+    return together(added)
 
 
 def secret(file: Path | None, variable: str, what: str) -> str | None:

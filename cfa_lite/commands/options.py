@@ -94,6 +94,17 @@ def flag_of(parameter: Parameter) -> str:
     return f"--{parameter.option or parameter.name.replace('_', '-')}"
 
 
+def together(added: Iterable[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Return a decorator that adds several options to a command, in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(list(added)):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def of_table(table: Iterable[Parameter], *, section: str = "", kept: str = "") -> Callable[[Command], Command]:
     """Decorate a command with the options of parameters, in the order of the table.
 
@@ -111,13 +122,7 @@ def of_table(table: Iterable[Parameter], *, section: str = "", kept: str = "") -
     callable
         Decorates a command. The command takes each value under the name of the parameter.
     """
-
-    def decorate(command: Command) -> Command:
-        for parameter in reversed(list(table)):
-            command = _option(parameter, section, kept)(command)
-        return command
-
-    return decorate
+    return together([_option(parameter, section, kept) for parameter in table])
 
 
 def named(*names: str) -> list[Parameter]:
@@ -258,8 +263,24 @@ _IMAGE_FOLDERS = (
 )  # fmt: skip
 
 
-def image_folders(command: Command) -> Command:
-    """Add --maps, --overlays, --masks and --core-masks: the folders of an `ImageWriter`."""
-    for option in reversed(_IMAGE_FOLDERS):
-        command = option(command)
-    return command
+image_folders = together(_IMAGE_FOLDERS)
+
+
+def arrivals(poll_help: str) -> Callable[[Command], Command]:
+    """Add --move-to, --poll and --patience to a command that watches folders."""
+    return together(
+        (
+            click.option(
+                "--move-to", type=PATH, metavar="DIR",
+                help="Move each inspected image to DIR/OK, DIR/UNSURE, DIR/NG, ...",
+            ),
+            click.option(
+                "--poll", type=click.FloatRange(0.01), default=0.5, show_default=True, metavar="SECONDS",
+                help=poll_help,
+            ),
+            click.option(
+                "--patience", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
+                help="A file that cannot be read as an image becomes an ERROR when it has not changed for this time.",
+            ),
+        )
+    )  # fmt: skip

@@ -79,12 +79,10 @@ def run_rules(command: Command) -> Command:
     def with_rules(**given: Any) -> Any:
         return command(rules=RunRules(**{name: given.pop(name) for name in RunRules.__dataclass_fields__}), **given)
 
-    decorated: Command = with_rules
-    for option in (
-        options.moved_backbone,
-        options.threshold,
-        options.sensitivity,
+    added = (
         options.of_table(options.named("checks", "max_megapixels"), kept="as in the model"),
-    ):
-        decorated = option(decorated)
-    return decorated
+        options.sensitivity,
+        options.threshold,
+        options.moved_backbone,
+    )
+    return options.together(added)(with_rules)

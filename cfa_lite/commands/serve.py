@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=PATH)
 @click.option("--stdio", is_flag=True, help="Read requests from stdin and write answers to stdout; open no port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to listen at; 0 for any."
-)
-@click.option(
-    "--allow-remote", is_flag=True,
-    help=f"Allow a --host that other computers reach. Needs a token in {TOKEN} or --token-file.",
-)  # fmt: skip
-@click.option(
-    "--token-file", type=PATH, metavar="FILE", help=f"Read the token that requests must have from FILE, not {TOKEN}."
-)
+@listening.address_options(8765, "requests must have")
 @click.option(
     "--root", "roots", multiple=True, type=PATH, metavar="DIR",
     help="Allow requests that name a file in DIR or below. May be given several times.",

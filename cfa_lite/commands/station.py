@@ -32,17 +32,7 @@ _MIN_PIN = 4  # characters
 @click.option(
     "--output", type=PATH, metavar="FILE", help="Write the results to this .csv or .jsonl. By default DIR/results.csv."
 )
-@click.option(
-    "--move-to", type=PATH, metavar="DIR", help="Move each inspected image to DIR/OK, DIR/UNSURE, DIR/NG, ..."
-)
-@click.option(
-    "--poll", type=click.FloatRange(0.01), default=0.5, show_default=True, metavar="SECONDS",
-    help="Time between two looks at the folder, as for `watch`.",
-)  # fmt: skip
-@click.option(
-    "--patience", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
-    help="A file that cannot be read as an image becomes an ERROR when it has not changed for this time.",
-)  # fmt: skip
+@options.arrivals("Time between two looks at the folder, as for `watch`.")
 @click.option(
     "--max-gb", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="GB",
     help="Size of the copies of decided images. The oldest make room for new ones.",
@@ -51,17 +41,7 @@ _MIN_PIN = 4  # characters
     "--pin-file", type=PATH, metavar="FILE",
     help=f"Read the PIN of engineers, who teach, accept and roll back, from FILE, not from {PIN}.",
 )  # fmt: skip
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8766, show_default=True, help="Port to listen at; 0 for any."
-)
-@click.option(
-    "--allow-remote", is_flag=True,
-    help=f"Allow a --host that other computers reach. Needs a token in {TOKEN} or --token-file.",
-)  # fmt: skip
-@click.option(
-    "--token-file", type=PATH, metavar="FILE", help=f"Read the token that signing in needs from FILE, not {TOKEN}."
-)
+@listening.address_options(8766, "signing in needs")
 @options.threads
 def station(part: Path, watched: Path, good: Path | None, folder: Path | None, output: Path | None,
             move_to: Path | None, poll: float, patience: float, max_gb: float, pin_file: Path | None, host: str,

@@ -39,17 +39,9 @@ _N_PER_WORKER = 32
     help="Remember here which images are done, on a local disk. By default FILE.journal beside --output.",
 )  # fmt: skip
 @options.image_folders
-@click.option(
-    "--move-to", type=PATH, metavar="DIR", help="Move each inspected image to DIR/OK, DIR/UNSURE, DIR/NG, ..."
+@options.arrivals(
+    "Time between two looks at the folders. If watchdog is installed, changes of local files are noticed earlier."
 )
-@click.option(
-    "--poll", type=click.FloatRange(0.01), default=0.5, show_default=True, metavar="SECONDS",
-    help="Time between two looks at the folders. If watchdog is installed, changes of local files are noticed earlier.",
-)  # fmt: skip
-@click.option(
-    "--patience", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
-    help="A file that cannot be read as an image becomes an ERROR when it has not changed for this time.",
-)  # fmt: skip
 @click.option("--once", is_flag=True, help="Inspect the images that are there, wait for those being written, and end.")
 @click.option(
     "--mqtt", "address", metavar="HOST[:PORT]",
