@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import OutputError
+from . import sqlite_file
 from .records import Content, Kept, Move
 
 VERSION = "1"
@@ -65,32 +66,19 @@ class Journal:
 
     def __init__(self, path: Path, fmt: str, header: str, older_header: str = "") -> None:
         self.path = path
+        remedy = "Move it away together with its table, or give another --output."
+        in_use = "cfa-lite watch. Stop it, or give another --output."
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
-            # The exclusive lock keeps a second watch away, and makes the write-ahead log work without shared memory.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # a row is on the disk before its image is moved
-            self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
-            self._db.execute("BEGIN")  # one write to the disk
-            self._check("version", VERSION)
-            self._check("format", fmt)
-            self.key = self._fact("key", uuid.uuid4().hex)
-            first = older_header if len(self) else header  # an older journal does not name its header
-            self.header = self._fact("header", first or header).encode()
-            self._db.commit()
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise OutputError(
-                    f"{path} is in use by another cfa-lite watch. Stop it, or give another --output."
-                ) from error
-            raise OutputError(f"{path} cannot be written ({error}). Check the folder and the free space.") from error
-        except sqlite3.DatabaseError as error:
-            raise OutputError(
-                f"{path} is not a journal of cfa-lite watch ({error}). Move it away together with its table, or give"
-                " another --output."
-            ) from error
+            with sqlite_file.opening(path, in_use, "journal of cfa-lite watch", remedy):
+                self._db = sqlite_file.connect(path, _SCHEMA)
+                self._db.execute("BEGIN")  # one write to the disk
+                self._check("version", VERSION)
+                self._check("format", fmt)
+                self.key = self._fact("key", uuid.uuid4().hex)
+                first = older_header if len(self) else header  # an older journal does not name its header
+                self.header = self._fact("header", first or header).encode()
+                self._db.commit()
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from error
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from ..line import sqlite_file
 
 VERSION = "1"
 # `images` follows the journal of the watch. `decisions`, `versions` and `uses` are only added to: what was once decided
@@ -83,20 +84,11 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # as the journal of a watch
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # a decision that was answered is on the disk
-            self._db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+        in_use, remedy = "cfa-lite station. Stop it first.", "Give another --folder."
+        with sqlite_file.opening(path, in_use, "file of cfa-lite station", remedy):
+            self._db = sqlite_file.connect(path, _SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO facts VALUES ('version', ?)", (VERSION,))
             (found,) = self._db.execute("SELECT value FROM facts WHERE name = 'version'").fetchone()
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise OutputError(f"{path} is in use by another cfa-lite station. Stop it first.") from error
-            raise OutputError(f"{path} cannot be written ({error}). Check the folder and the free space.") from error
-        except sqlite3.DatabaseError as error:
-            raise OutputError(f"{path} is not a file of cfa-lite station ({error}). Give another --folder.") from error
         if found != VERSION:
             raise OutputError(f"{path} is a file of version {found}, and this is {VERSION}. Give another --folder.")
 
