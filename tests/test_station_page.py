@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from test_station import PIN, copy_in, running
+from test_station_history import Line
 
 if "CFA_LITE_BROWSER" not in os.environ or sys.version_info < (3, 11):  # as pyproject.toml says
     pytest.importorskip("selenium", reason="selenium is not installed")
@@ -243,6 +244,29 @@ def test_keys_gone_files_and_widths(part, line, tmp_path):
             until(driver, "return station.page.mode === 'live'")
             least = driver.execute_script("return document.getElementById('canvas').clientHeight / window.innerHeight")
             assert least > 0.3
+
+
+def test_since_when_the_light_has_changed(part, tmp_path):
+    (tmp_path / "part.station").mkdir()
+    inspected = Line(tmp_path / "part.station", name="results.csv.journal")
+    inspected.add(400)
+    inspected.add(200, brightness=92.0)
+    inspected.journal.close()
+    with running(part, tmp_path) as station, browser(station.address) as driver:
+        press(driver, "w")
+        until(driver, "return document.querySelectorAll('#charts svg polyline').length === 3")
+        told = text(driver, "changes-told")
+        assert "(image 401): the light fell by " in told and "No change of scores and sharpness." in told
+        changed = driver.execute_script("return [...document.querySelectorAll('figure.changed')].map(e => e.innerText)")
+        assert [name.split()[0] for name in changed] == ["light"]
+        for width, height in ((320, 640), (1280, 800), (3840, 2160)):
+            resize(driver, width, height)
+            fits = "const d = document.getElementById('changes-dialog'); return d.scrollWidth <= d.clientWidth"
+            until(driver, fits)
+            assert shown(driver, "changes-again").rect["height"] >= 40
+        click(driver, "changes-again")
+        press(driver, Keys.ESCAPE)
+        until(driver, "return !document.getElementById('changes-dialog').open")
 
 
 def test_a_name_cannot_become_markup(part, line, tmp_path):

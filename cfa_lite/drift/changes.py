@@ -55,6 +55,8 @@ class Drift:
         Quantities without a change.
     unknown : dict of str to str
         Quantities that cannot be judged, with the reason.
+    charts : dict of str to Chart
+        Of the quantities that were judged.
     """
 
     rows: Rows
@@ -63,6 +65,7 @@ class Drift:
     changes: list[Change]
     steady: list[str]
     unknown: dict[str, str]
+    charts: dict[str, chart.Chart]
 
 
 def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
@@ -89,7 +92,7 @@ def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
             " or a smaller --reference."
         )
     changes: list[Change] = []
-    steady, unknown = [], {}
+    steady, unknown, charts = [], {}, {}
     told = [name for name in rows.values if name in reference.values]
     for name in told:
         values, known = rows.values[name], reference.values[name]
@@ -105,12 +108,13 @@ def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
                 f" independent images. About {n_needed} images are needed: --reference {n_needed}"
             )
             continue
+        charts[name] = made
         found = [_change(name, values, known, made, *at) for at in excursions(made)]
         changes += found
         if not found:
             steady.append(name)
     changes.sort(key=lambda change: change.first)
-    return Drift(rows, len(reference), n_between_alarms, changes, steady, unknown)
+    return Drift(rows, len(reference), n_between_alarms, changes, steady, unknown, charts)
 
 
 def excursions(made: chart.Chart) -> list[tuple[int, int, int | None]]:

@@ -80,28 +80,43 @@ def read(path: Path) -> Rows:
     except OSError as error:
         raise OutputError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
     complete = text[: text.rfind("\n") + 1].splitlines(keepends=True) if "\n" in text else []
-    paths: list[str] = []
-    times: list[datetime | None] = []
-    numbers: list[int] = []
-    values: dict[str, list[float]] = {name: [] for name in QUANTITIES}
-    number = 0
+    columns, number = Columns(), 0
     try:
         for number, row in enumerate(_json_rows(complete) if text.startswith("{") else _csv_rows(complete), 1):
-            if row["status"] == "error":
-                continue
-            paths.append(str(row["path"]))
-            times.append(_time(row.get("time")))
-            numbers.append(number)
-            for name in QUANTITIES:
-                is_told = name not in _JUDGED or row["status"] == "ok"
-                values[name].append(_number(row.get(name)) if is_told else np.nan)
+            columns.add(number, row)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise OutputError(
             f"{path} does not hold results of cfa-lite: row {number + 1} cannot be read ({error}). Give a file that"
             " score --output or watch --output has written, as CSV or JSON lines."
         ) from error
-    found = {name: np.array(column, np.float64) for name, column in values.items()}
-    return Rows(str(path), paths, times, numbers, {k: v for k, v in found.items() if not np.isnan(v).all()})
+    return columns.rows(str(path))
+
+
+class Columns:
+    """Collects the rows of a table. Those with the status "error" are left out."""
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+        self._times: list[datetime | None] = []
+        self._numbers: list[int] = []
+        self._values: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+
+    def add(self, number: int, row: Mapping[str, Any]) -> None:
+        """Add the row of a number, with its fields by name, as text or as numbers."""
+        if row["status"] == "error":
+            return
+        self._paths.append(str(row["path"]))
+        self._times.append(_time(row.get("time")))
+        self._numbers.append(number)
+        for name in QUANTITIES:
+            is_told = name not in _JUDGED or row["status"] == "ok"
+            self._values[name].append(_number(row.get(name)) if is_told else np.nan)
+
+    def rows(self, source: str) -> Rows:
+        """Return all rows that were added."""
+        found = {name: np.array(column, np.float64) for name, column in self._values.items()}
+        values = {name: column for name, column in found.items() if not np.isnan(column).all()}
+        return Rows(source, list(self._paths), list(self._times), list(self._numbers), values)
 
 
 def _csv_rows(lines: list[str]) -> Iterator[Mapping[str, Any]]:

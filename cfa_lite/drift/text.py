@@ -7,7 +7,7 @@ from datetime import datetime
 from .changes import Change, Drift
 from .rows import QUANTITIES, Rows
 
-_NAMES = dict(zip(QUANTITIES, ("scores", "light", "sharpness", "sideways position", "vertical position")))
+NAMES = dict(zip(QUANTITIES, ("scores", "light", "sharpness", "sideways position", "vertical position")))
 _TOGETHER = 20  # changes that begin within so many images begin at the same time
 
 
@@ -24,10 +24,10 @@ def lines(drift: Drift) -> list[str]:
     """
     found = [_told(drift, group) for group in _groups(drift.changes)]
     if drift.steady:
-        found.append(f"No change of {_listed([_NAMES[n] for n in drift.steady])}.")
-    found += [f"Not judged: {_NAMES[name]}: {reason}." for name, reason in drift.unknown.items()]
+        found.append(f"No change of {_listed([NAMES[n] for n in drift.steady])}.")
+    found += [f"Not judged: {NAMES[name]}: {reason}." for name, reason in drift.unknown.items()]
     missing = [name for name in QUANTITIES if not {name} & ({c.quantity for c in drift.changes} | {*drift.steady})]
-    if absent := [_NAMES[name] for name in missing if name not in drift.unknown]:
+    if absent := [NAMES[name] for name in missing if name not in drift.unknown]:
         found.append(f"No values of {_listed(absent)} in {drift.rows.source}.")
     n = len(drift.rows)
     found.append(

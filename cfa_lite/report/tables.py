@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..errors import OutputError, one_line
 from ..results import FIELDS, Inspection, Region
@@ -90,6 +91,15 @@ def row(result: Inspection, fmt: str, fields: Sequence[str] = FIELDS) -> str:
     values["regions"] = [_rounded_region(region) for region in result.regions]
     text = json.dumps(values, ensure_ascii=False)
     return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def values(line: bytes, fmt: str) -> dict[str, Any]:
+    """Return the fields of a line that `row` has made, by name: as text from CSV, with JSON types from JSON lines."""
+    text = line.decode("utf-8", ENCODING_ERRORS)
+    if fmt == "jsonl":
+        found: dict[str, Any] = json.loads(text)
+        return found
+    return dict(zip(FIELDS, next(csv.reader([text], delimiter=delimiter(fmt)))))
 
 
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")  # control characters that JSON allows, but some readers do not

@@ -23,6 +23,7 @@ _ASSETS = {
     "station.css": ("station.css", "text/css; charset=utf-8"),
     "station.js": ("station.js", "text/javascript; charset=utf-8"),
     "common.js": ("common.js", "text/javascript; charset=utf-8"),
+    "changes.js": ("changes.js", "text/javascript; charset=utf-8"),
     "teaching.js": ("teaching.js", "text/javascript; charset=utf-8"),
     "people.js": ("people.js", "text/javascript; charset=utf-8"),
     "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
@@ -59,6 +60,7 @@ class StationSite:
             ("/images/{id:int}/map", "GET", READER, images.map),
             ("/images/{id:int}/decision", "POST", OPERATOR, self._decide),
             ("/undo", "POST", OPERATOR, self._undo),
+            ("/changes", "GET", READER, self._changes),
             ("/teaching", "GET", READER, self._teaching),
             ("/teaching/start", "POST", ENGINEER, self._teach),
             ("/teaching/accept", "POST", ENGINEER, self._accept),
@@ -145,6 +147,9 @@ class StationSite:
         if image is None:
             raise RequestError(409, f"{session.operator} has no decision to undo")
         return to_response({"image": image})
+
+    def _changes(self, request: Request, fields: Fields, session: Session | None) -> Response:
+        return to_response(self._parts.history.told())
 
     # Teaching
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from .decisions import Decisions
+from .history import History
 from .kept_images import KeptImages
 from .pictures import Pictures
 from .reviewing import Reviews
@@ -34,13 +35,14 @@ class Parts:
     ----------
     name : str
         Of the product.
-    reviews, decisions, kept_images, versions, pictures, job, sessions
+    reviews, history, decisions, kept_images, versions, pictures, job, sessions
         What the pages show and change.
     notice : Notice
     """
 
     name: str
     reviews: Reviews
+    history: History
     decisions: Decisions
     kept_images: KeptImages
     versions: Versions

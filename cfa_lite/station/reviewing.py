@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import sqlite3
 import time
@@ -18,7 +16,7 @@ from ..line.arrivals import digest
 from ..line.journal import Journal
 from ..line.records import Content, Kept
 from ..report import tables
-from ..results import FIELDS, VERDICTS
+from ..results import VERDICTS
 from .database import Database
 
 WAITING = ("NG", "UNSURE")  # verdicts that wait for a decision
@@ -215,6 +213,15 @@ class Reviews:
             n: int = db.execute("SELECT COUNT(*) FROM images WHERE is_waiting").fetchone()[0]
         return n
 
+    def in_use_since(self) -> int:
+        """Return the number of the first image after the last one that another version has inspected."""
+        with self._database.reading() as db:
+            number: int = db.execute(
+                "SELECT COALESCE(MAX(id), 0) + 1 FROM images"
+                " WHERE version <> (SELECT version FROM images ORDER BY id DESC LIMIT 1)"
+            ).fetchone()[0]
+        return number
+
     def newest(self) -> int:
         """Return the number of the newest image, 0 if there is none."""
         return int(self._number)
@@ -232,11 +239,8 @@ def _image(row: sqlite3.Row | tuple[Any, ...]) -> ReviewedImage:
 
 def _values(row: bytes, fmt: str) -> dict[str, Any]:
     """Return the fields of a row of a table."""
-    text = row.decode("utf-8", tables.ENCODING_ERRORS)
-    if fmt == "jsonl":
-        values: dict[str, Any] = json.loads(text)
-    else:
-        values = dict(zip(FIELDS, next(csv.reader([text], delimiter=tables.delimiter(fmt)))))
+    values = tables.values(row, fmt)
+    if fmt != "jsonl":
         values["score"] = float(values["score"].replace(",", ".")) if values["score"] else None
     # A name that is not valid text cannot be stored as text.
     return values | {"message": values["message"].encode("utf-8", "replace").decode()}

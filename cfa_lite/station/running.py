@@ -22,6 +22,7 @@ from ..results import Inspection
 from .app import StationSite
 from .database import Database
 from .decisions import Decisions
+from .history import History
 from .kept_images import KeptImages
 from .parts import Notice, Parts
 from .pictures import Pictures
@@ -113,11 +114,13 @@ class RunningStation:
         self._table = Table(setup.output, self._journal)
         self._reviews = Reviews(self._database, self._journal, fmt, self._version)
         self._reviews.catch_up()
+        self._history = History(self._journal, fmt, self._reviews.in_use_since)
         decisions, kept = Decisions(self._database), KeptImages(places[2], setup.max_bytes)
         job = TeachingJob(self._versions, self._reviews, decisions, kept, good)
         self.parts = Parts(
-            setup.part.stem, self._reviews, decisions, kept, self._versions, self._pictures, job, sessions, self._notice
-        )
+            setup.part.stem, self._reviews, self._history, decisions, kept, self._versions, self._pictures, job,
+            sessions, self._notice,
+        )  # fmt: skip
 
     def watch(self) -> None:
         """Inspect images until the waker is stopped."""
@@ -128,7 +131,7 @@ class RunningStation:
         )  # fmt: skip
         moved = [setup.move_to] if setup.move_to else []
         arrivals = Arrivals([setup.watched], [setup.folder, *moved], self._journal, setup.patience, self._tell_all)
-        followers = _All(self._table, self._reviews)
+        followers = _All(self._table, self._reviews, self._history)
         with woken_by_changes(self.waker, [setup.watched]):
             Watch(station, self._journal, followers, arrivals, self.waker, self._fmt).run()
 

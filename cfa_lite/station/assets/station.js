@@ -1,6 +1,7 @@
 // The page of the station: the newest image or one that is reviewed, the list, decisions. Teaching is in teaching.js.
 
 import { Viewer } from "./viewer.js";
+import { showChanges } from "./changes.js";
 import { Teaching } from "./teaching.js";
 import { People } from "./people.js";
 import { $, ask, clock, make, send, scoreText } from "./common.js";
@@ -349,12 +350,13 @@ const ACTIONS = {
   blob: () => pickTool("blob"), box: () => pickTool("box"), clear: () => viewer.clearMarks(),
   region: () => viewer.zoomToNextRegion(), in: () => viewer.zoom(1.5), out: () => viewer.zoom(1 / 1.5),
   fit: () => viewer.fit(), more: loadMore, who: () => people.askName(), help: () => $("keys").showModal(),
+  changes: showChanges, "changes-again": showChanges,
   teach: () => people.withName(() => teaching.open()), "toast-undo": undo,
   "tab-waiting": () => pickTab("waiting"), "tab-decided": () => pickTab("decided"), "tab-all": () => pickTab("all"),
 };
 const KEYS = {
   l: "live", h: "hold", r: "review", u: "undo", m: "map", z: "region", "+": "in", "=": "in", "-": "out", 0: "fit",
-  t: "teach", "?": "help",
+  t: "teach", w: "changes", "?": "help",
 };
 const REVIEW_KEYS = { g: "good", d: "defect", s: "skip" }, MARKING_KEYS = { b: "blob", x: "box", c: "clear", Escape: "cancel" };
 
