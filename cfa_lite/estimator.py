@@ -52,7 +52,7 @@ class CFA(Detector):
     scale_ : float
         Working pixels per image pixel. All images of a product are processed at one scale.
     skipped_ : tuple of SkippedImage
-        Images that `fit` could not use, each with `name` and `message`. Empty after `load`.
+        Images that the last `fit`, `calibrate` or `teach` left out, with `name` and `message`. Empty after `load`.
     left_out_ : tuple of LeftOut
         What `fit` left out of the folder that it was given: files of other endings, linked, unreadable and hidden
         folders, each with `path` and `reason`. Empty after `load`.
@@ -183,9 +183,8 @@ class CFA(Detector):
             return fitting.fit(images, backbone.spec, settings)
         from .teaching.lesson import Teacher
 
-        shared = settings.random_state, settings.n_threads, progress, self.max_megapixels
-        teacher = Teacher(labelled, backbone, *shared)
-        return fitting.fit(images, backbone.spec, settings, teacher.lesson)
+        shared = settings.random_state, settings.n_threads, progress, self.max_megapixels, bool(self.checks)
+        return fitting.fit(images, backbone.spec, settings, Teacher(labelled, backbone, *shared).lesson)
 
     def teach(
         self,
@@ -204,7 +203,8 @@ class CFA(Detector):
         ----------
         good : folder, or iterable of images as for `inspect_many`
             Good images. Normal patches and the limits come from them. They may be those of `fit`; confirmed false
-            alarms belong to them.
+            alarms belong to them. Unreadable ones are left out, and images that the model would call INVALID, also
+            defective ones: they are logged and listed in `skipped_`. `limits_.n_left_out` counts the good ones.
         defects : folder, list of files and folders, list of images, or dict of such lists by kind, optional
             Defective images; one is enough. In a folder, sub-folders name the kinds.
         masks : folder, list, or dict of lists, optional
@@ -228,12 +228,11 @@ class CFA(Detector):
         ValueError
             If a rate is out of its range, or there is nothing to teach and nothing to forget.
         ImageError
-            If an image or a mask cannot be used. The message names it. The model is then unchanged.
+            If a defective image or a mask cannot be read, or too few images are left. The model is then unchanged.
         """
         from . import threads as threads_
         from .base.image_lists import as_list
-        from .teaching import labelled, teach
-        from .teaching.lesson import Teacher
+        from .teaching import labelled, lesson, teach
         from .training.training_set import Source
 
         product, backbone = self._product(), self.open_backbone()
@@ -241,14 +240,15 @@ class CFA(Detector):
         promise = replace(self._promise(self._limit_params(**rates)), count_outliers=True)
         if defects is None and not forgotten and not good_only:
             raise ValueError("There is nothing to teach. Pass defects, or kinds to forget.")
-        images = [] if defects is None else labelled.collect(defects, masks)
-        reading = product.scorer.mask, product.value_range, False, self.max_megapixels, False, product.aligner
-        source = Source(as_list(good), *reading)
-        shared = threads_.resolve(self.threads), progress or (lambda phase, done, total: None), self.max_megapixels
-        teacher = Teacher(images, backbone, self.random_state, *shared)
+        given = [] if defects is None else labelled.collect(defects, masks)
+        rules = self.max_megapixels, bool(self.checks)
+        source = Source.of_model(as_list(good), product, *rules)
+        shared = threads_.resolve(self.threads), progress or (lambda phase, done, total: None)
+        teacher = lesson.Teacher(given, backbone, self.random_state, *shared, *rules)
         with threads_.serial_blas(), FeatureStore(self.max_memory) as store:
             taught = teach.teach(product, source, teacher, promise, forgotten, store)
         self.fitted_ = taught.product
+        self._tell_skipped(taught.skipped)
         return taught
 
 

@@ -245,7 +245,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """An image that `fit` could not use, and why."""
+    """An image that `fit`, `calibrate` or `teach` left out, and why."""
 
     name: str
     message: str

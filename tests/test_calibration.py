@@ -1,7 +1,8 @@
 """Changes of the limits without a new fit: calibrate, adjust, history, and the commands."""
 
+import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -100,14 +101,56 @@ def test_calibrate_on_new_good_images(loaded, cloth, line, tmp_path):
     assert grouped.limits_.n_groups == 1 and len(grouped.fitted_.history) == 2
 
 
-def test_calibrate_refuses_an_image_that_cannot_be_used(loaded, line, tmp_path):
-    (tmp_path / "broken.png").write_text("no image")
+@pytest.fixture
+def odd(line, tmp_path):
+    """An unreadable image, and three that are INVALID: dark, blank and small."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    picture = Image.open(line[0]).convert("RGB")
+    picture.point(lambda value: value // 8).save(folder / "dark.png")
+    Image.new("RGB", picture.size, (90, 90, 90)).save(folder / "blank.png")
+    picture.resize((40, 40)).save(folder / "small.png")
+    (folder / "broken.png").write_text("no image")
+    return folder
+
+
+def test_calibrate_leaves_out_what_cannot_be_inspected(loaded, good, odd, caplog, tmp_path):
     before = loaded.limits_
-    with pytest.raises(ImageError, match="broken.png cannot be read"):
-        loaded.calibrate([line[0], tmp_path / "broken.png"])
+    expected = copy.deepcopy(loaded).calibrate(good[:6]).limits_
+    assert loaded.calibrate([odd / "broken.png", *good[:6], *sorted(odd.glob("[ds]*.png"))]) is loaded
+    assert replace(loaded.limits_, n_left_out=0) == expected and loaded.limits_.n_left_out == 3
+    assert [skipped.name for skipped in loaded.skipped_] == [str(odd / f"{n}.png") for n in ("broken", "dark", "small")]
+    for words in ("broken.png cannot be read", "dark.png: The image is far darker", "small.png: The image is 40x40 px"):
+        assert words in caplog.text
+    loaded.save(tmp_path / "new.cfa")
+    again = load(tmp_path / "new.cfa").calibrate(good[:6])
+    assert [entry["n_left_out"] for entry in again.fitted_.history] == [0, 3] and again.skipped_ == ()
+    assert again.fitted_.history[0] == asdict(before)
+    loaded.checks = False
+    assert loaded.calibrate([*good[:6], odd / "dark.png"]).limits_.n_images == 7
+
+
+def test_calibrate_refuses_images_most_of_which_cannot_be_inspected(loaded, line, odd):
+    before = loaded.limits_
+    with pytest.raises(ImageError, match="1 of 5 good images can be used, too few for new limits") as raised:
+        loaded.calibrate([line[0], *sorted(odd.iterdir())])
+    assert str(raised.value).splitlines()[-1].strip() == "and 1 more"
+    with pytest.raises(ImageError, match="0 of 1 good images can be used"):
+        loaded.calibrate([odd / "broken.png"])
+    with pytest.raises(ImageError, match="no images to calibrate with"):
+        loaded.calibrate([])
     with pytest.raises(ValueError, match="false_alarm_rate=2"):
         loaded.calibrate(line, false_alarm_rate=2)
-    assert loaded.limits_ == before and loaded.fitted_.history == ()
+    assert loaded.limits_ == before and loaded.fitted_.history == () and loaded.skipped_ == ()
+
+
+def test_command_calibrate_names_and_counts_what_it_leaves_out(part, cloth, odd, tmp_path, caplog):
+    new = tmp_path / "new.cfa"
+    done = run("calibrate", part, cloth / "good", odd, "-o", new)
+    assert done.exit_code == 0, done.output
+    assert "16 good images that fit has not seen, 4 left out" in done.stdout
+    assert all(f"skipped: {path}" in caplog.text for path in odd.iterdir())
+    assert "16 good images that fit has not seen, 4 left out" in run("info", new).stdout
 
 
 def test_adjust(loaded, line):

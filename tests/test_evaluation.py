@@ -447,9 +447,9 @@ def test_summary_by_hand():
     assert found == {"n": 3, "of": 5, "rate": 0.6}
     assert values["unsure"] == {"good": 1, "defective": 1}
     assert list(values["by_defect"].items()) == [
-        ("cut", {"found": 2, "of": 3, "unsure": 0}),
-        ("hole", {"found": 0, "of": 0, "unsure": 0}),
-        ("nep", {"found": 1, "of": 2, "unsure": 1}),
+        ("cut", {"found": 2, "of": 3, "unsure": 0, "not_inspected": 0}),
+        ("hole", {"found": 0, "of": 0, "unsure": 0, "not_inspected": 1}),
+        ("nep", {"found": 1, "of": 2, "unsure": 1, "not_inspected": 0}),
     ]
     assert values["missed"] == [
         {"path": "cut/7.png", "defect": "cut", "score": 0.4},
@@ -518,7 +518,10 @@ def test_summary_lines():
         "  cut": "1 of 1 found",
         "  nep": "8 of 12 found, 2 unsure",
     }
-    assert summary_lines(summary(*MIXED, None, 0.01))["images"] == "4 good, 5 defective, 2 could not be scored"
+    assert summary_lines(summary(*MIXED, None, 0.01))["  hole"] == "0 of 0 found, 1 not inspected"
+    assert summary_lines(summary(*MIXED, None, 0.01))["images"] == (
+        "4 good, 5 defective, 2 could not be scored (1 good, 1 defective), which count in no figure"
+    )
     few = summary_lines(summary(*MIXED, None, 1.0))
     assert few["false alarms"].endswith("%), no guarantee: too few calibration images")
 

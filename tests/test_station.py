@@ -179,8 +179,14 @@ def test_a_taught_model_is_in_use_once_it_is_accepted_and_stays_so(part, cloth, 
         assert station.get(f"/images/{len(line)}")["version"] == 1 == station.get("/news")["version"]
         station.post("/teaching/throw-away")
         assert station.ask("/teaching/accept", {})[0] == 409
+        Image.open(line[0]).point(lambda value: value // 8).save(tmp_path / "dark.png")
+        copy_in([tmp_path / "dark.png"], station.watched)
+        station.wait(lambda news: news["newest"] == len(line) + 1)
+        station.post(f"/images/{len(line) + 1}/decision", action="good")
         station.post("/teaching/start")
         station.wait(lambda news: news["job"]["state"] == "ready")
+        remarks = station.get("/teaching")["report"]["remarks"]
+        assert [one for one in remarks if "dark.png: The image is far darker" in one], remarks
         assert station.post("/teaching/accept")["version"] == 2
         assert station.get(f"/images/{alarm['id']}")["now"]["verdict"] != "NG"
         assert (tmp_path / "part.cfa").read_bytes() != part.read_bytes()

@@ -381,7 +381,8 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         ({"defects": {"a\nb": [defect]}}, "must be printable text"),
         ({"defects": {3: [defect]}}, "has the kind 3"),
         ({"defects": {f"k{i}": [defect] for i in range(60)}}, "have 60 kinds"),
-        ({"defects": [tmp_path / "strip.png"]}, "strip.png cannot teach a defect. The image is 900x40 px"),
+        ({"defects": [tmp_path / "strip.png"]}, "strip.png: The image is 900x40 px"),
+        ({"defects": [tmp_path / "blank.png"]}, "No defective image can be used"),
         ({"defects": [tmp_path / "text.png"]}, "text.png"),
         ({"defects": [defect], "forget": ["rust"]}, "was not taught a kind 'rust'"),
     ]:
@@ -389,12 +390,10 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
             model.teach(good, **arguments)
         assert words in str(raised.value)
         assert model.info() == before
-    with pytest.raises(ImageError, match="strip.png cannot be used as a good image"):
-        model.teach([*good, tmp_path / "strip.png"], [defect])
+    with pytest.raises(ImageError, match="2 of 5 good images can be used, too few for new limits"):
+        model.teach([*good[:2], *(tmp_path / f"{name}.png" for name in ("strip", "blank", "text"))], [defect])
     with pytest.raises(ImageError, match="3 good images are too few to learn from known defects"):
         model.teach(good[:3], [defect])
-    with pytest.raises(ImageError, match="blank.png cannot teach a defect: it shows nothing"):
-        model.teach(good, [tmp_path / "blank.png"])
     with pytest.raises(ValueError, match="nothing to teach"):
         model.teach(good)
     brighter = np.minimum(np.asarray(Image.open(good[3]).convert("RGB")).astype(int) + 2, 255).astype(np.uint8)
@@ -410,6 +409,63 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         model.teach(good, [defect], speed=3)
     with pytest.raises(ValueError, match="published recipe cannot learn"):
         PublishedCFA(epochs=1).fit(good[:3], defects=[defect])
+
+
+def test_what_would_be_invalid_teaches_nothing_and_is_named(part, good, bad, tmp_path, caplog):
+    """Good and defective images alike: the result is that of the other images."""
+    defects = images_of(bad / "bad")[:2]
+    picture = Image.open(defects[0]).convert("RGB")
+    Image.new("RGB", picture.size, (90, 90, 90)).save(tmp_path / "blank.png")
+    picture.resize((40, 40)).save(tmp_path / "small.png")
+    picture.point(lambda value: value // 8).save(tmp_path / "dark.png")
+    (tmp_path / "text.png").write_text("no image")
+    blank, small, dark, text = (tmp_path / f"{name}.png" for name in ("blank", "small", "dark", "text"))
+    plain, odd = load(part, threads=2), load(part, threads=2)
+    plain.teach(good, defects)
+    found = odd.teach([blank, *good, text, dark, small], [dark, *defects, blank, small])
+    assert [Path(one.name).name for one in found.skipped] == [
+        "blank.png", "text.png", "dark.png", "small.png", "dark.png", "blank.png", "small.png"
+    ]  # fmt: skip
+    assert odd.skipped_ == found.skipped
+    assert all(f"skipped: {one.message}" in caplog.text for one in found.skipped)
+    assert odd.limits_ == replace(plain.limits_, n_left_out=4)
+    for key, array in plain.fitted_.scorer.arrays().items():
+        np.testing.assert_array_equal(odd.fitted_.scorer.arrays()[key], array)
+    assert odd.info()["training"]["known_defects"] == plain.info()["training"]["known_defects"] | {"n_left_out": 3}
+    assert (
+        "3 images would have been INVALID and taught nothing"
+        in text_taught.known_defect_lines(odd.info())["known defects"]
+    )
+    odd.checks = False
+    assert len(odd.teach([*good, dark], [*defects, small]).skipped) == 0
+    assert odd.limits_.n_images == len(good) + 1
+
+
+def test_a_fit_leaves_out_defects_that_would_be_invalid(small_images, rng, tmp_path):
+    defects = [image.copy() for image in small_images[:2]]
+    for defect in defects:
+        defect[20:40, 30:60] = rng.integers(0, 255, (20, 30, 3))
+    blank = np.full_like(defects[0], 90)
+    model = CFA(recipe="whitened", n_centers=8, threads=1).fit(small_images, defects=[blank, *defects])
+    assert [one.name for one in model.skipped_] == ["defect 0"]
+    assert len(model.fitted_.taught) == 2
+    assert model.info()["training"]["known_defects"]["n_left_out"] == 1
+    with pytest.raises(ImageError, match="No defective image can be used: each would be INVALID"):
+        CFA(recipe="whitened", n_centers=8, threads=1).fit(small_images, defects=[blank])
+
+
+def test_command_teach_names_what_it_leaves_out(part, cloth, bad, tmp_path, caplog):
+    defect = images_of(bad / "bad")[0]
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    Image.new("RGB", Image.open(defect).size, (90, 90, 90)).save(extra / "blank.png")
+    taught = ("teach", part, "--good", cloth / "good", extra, "--defects", defect, extra / "blank.png")
+    done = run(*taught, "-o", tmp_path / "new.cfa", "--report", tmp_path / "report")
+    assert done.exit_code == 0, done.stderr
+    assert caplog.text.count("skipped: ") == 2
+    assert "16 good images, given to teach; known defects were learned without each, 1 left out" in done.stdout
+    assert "blank.png: The image shows nothing" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "1 image would have been INVALID" in run("info", tmp_path / "new.cfa").stdout
 
 
 def test_damaged_records_are_refused(taught, tmp_path):

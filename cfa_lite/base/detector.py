@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import threads
-from ..errors import one_line
 from ..features import images as images_
 from ..features import mask as mask_
 from ..features.backbone import Backbone
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from ..training.settings import Promise
     from ..training.training_set import Progress, Source
 
-_log = logging.getLogger(__name__)
 _Self = TypeVar("_Self", bound="Detector")
 
 
@@ -93,8 +90,8 @@ class Detector(Inspector):
             If a parameter is out of its range, or an object is not an image.
         ImageError
             If fewer than two images can be used, or `value_range` does not cover their values. Single images that
-            cannot be read are skipped, logged and listed in `skipped_`. Also if a defective image or a mask cannot be
-            used.
+            cannot be read, and images that an inspection would call INVALID, are skipped, logged and listed in
+            `skipped_`. Also if a defective image or a mask cannot be read, or no defective image is left.
         BackboneError
             If the backbone cannot be used.
         """
@@ -105,10 +102,9 @@ class Detector(Inspector):
         labelled = [] if defects is None else _collected(defects, masks, self.max_megapixels)
         with threads.serial_blas(), FeatureStore(self.max_memory) as store:
             found = self._fit(params, source, backbone, store, progress or (lambda phase, done, total: None), labelled)
-        for skipped in found.skipped:
-            _log.warning("skipped: %s", one_line(skipped.message))
         self._adopt(replace(found.product, params=self._json_params(params, found.product.backbone)), backbone)
-        self.skipped_, self.left_out_ = found.skipped, given.left_out
+        self._tell_skipped(found.skipped)
+        self.left_out_ = given.left_out
         self.most_unusual_ = tuple(
             inspection.judge(one.raw_map, one.name, one.size_px, found.product, self._rules(), 0.0, shift=one.shift)
             for one in found.most_unusual

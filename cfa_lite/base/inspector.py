@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from .. import parameters, threads
-from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError
+from ..errors import ArchiveError, BackboneError, ImageError, NotFittedError, one_line
 from ..features import image_files, size_limit
 from ..features import images as images_
 from ..features.backbone import Backbone, open_fitted
@@ -25,10 +26,10 @@ from ..method import limits
 from ..parameter_types import Parameter
 from ..results import Inspection, not_scored
 from ..storage import serialization
-from .calibration import calibration_results
 from .image_lists import as_list
 from .sklearn_contract import OutlierDetectorContract
 
+_log = logging.getLogger(__name__)
 _Self = TypeVar("_Self", bound="Inspector")
 
 
@@ -166,6 +167,8 @@ class Inspector(OutlierDetectorContract):
         Parameters
         ----------
         good : folder, or iterable of images as for `inspect_many`
+            Unreadable ones, and those that the model would call INVALID, are left out, logged and listed in `skipped_`.
+            `limits_.n_left_out` counts them.
         false_alarm_rate, unsure_rate, limit_margin, group_by : optional
             See the constructor; by default the values of the model. A pattern that `fit` found in the file names is
             used again.
@@ -180,24 +183,24 @@ class Inspector(OutlierDetectorContract):
         ValueError
             If a rate is out of its range.
         ImageError
-            If an image cannot be used. The message names it. No image is skipped, so the limits apply to all of them.
+            If there is no image, or fewer are used than left out. The message names them.
         """
-        from ..training import grouping
+        from .calibration import calibrated
 
         product = self._product()
         params = self._limit_params(
             false_alarm_rate=false_alarm_rate, unsure_rate=unsure_rate, limit_margin=limit_margin, group_by=group_by
         )
         listed = as_list(good)
-        if not listed:
-            raise ImageError("There are no images to calibrate with. Pass at least one good image.")
-        results = calibration_results(self.inspect_many(listed), len(listed), progress)
-        scores = np.array([result.raw_score for result in results], np.float32)
-        groups = grouping.of_names([result.path for result in results], params["group_by"], product.training)
-        rates = params["false_alarm_rate"], params["unsure_rate"]
-        made = limits.make_limits(scores, groups, *rates, params["limit_margin"], source="calibrate")
-        self.fitted_ = product.with_limits(made, scores, groups)
+        self.fitted_, skipped = calibrated(product, params, self.inspect_many(listed), len(listed), progress)
+        self._tell_skipped(skipped)
         return self
+
+    def _tell_skipped(self, skipped: tuple[SkippedImage, ...]) -> None:
+        """Keep which images were left out, and log them."""
+        for one in skipped:
+            _log.warning("skipped: %s", one_line(one.message))
+        self.skipped_ = skipped
 
     def _limit_params(self, **given: Any) -> dict[str, Any]:
         """Return the checked parameters of the model with other limits, where they are given."""

@@ -37,8 +37,9 @@ def calibrate(part: Path, good: tuple[Path, ...], sensitivity: float | None, thr
               backbone: Path | None, threads: int | None, **rates: Any) -> None:  # fmt: skip
     """Set new limits of the model PART without fitting it again.
 
-    The limits are computed from new GOOD images (folders or files), or set with --sensitivity or --threshold. Every
-    good image must be readable and valid. `cfa-lite info` shows the earlier limits.
+    The limits are computed from new GOOD images (folders or files), or set with --sensitivity or --threshold. Images
+    that cannot be read, or that PART would call INVALID, are left out, named and counted. `cfa-lite info` shows the
+    earlier limits.
 
     \b
     Example:

@@ -61,8 +61,8 @@ def fit(good: tuple[Path, ...], output: Path, report: Path | None, each: bool, b
         **values: Any) -> None:  # fmt: skip
     """Learn a product from images of good parts.
 
-    GOOD are folders, which are searched recursively, or files. An image that cannot be read is skipped with a message.
-    What is left out of a folder is counted and named in one line.
+    GOOD are folders, which are searched recursively, or files. An image that cannot be read, or that does not show the
+    product as the others do, is skipped with a message. What is left out of a folder is counted and named in one line.
 
     With --each, PART.CFA is a folder that gets a file NAME.cfa for each product. A product that cannot be fitted does
     not end the run. --workers and --dask fit several products at once.

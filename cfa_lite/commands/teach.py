@@ -54,6 +54,9 @@ def teach(part: Path, good: tuple[Path, ...], defects: tuple[Path, ...], defect_
     Each defective image is listed with its score without and with known defects. The latter is measured with the image
     left out of what is learned.
 
+    Good images that cannot be read are left out, and so are good and defective ones that PART would call INVALID. They
+    are named and counted.
+
     \b
     Example:
       cfa-lite teach part.cfa --good good/ --defects bad/ --report taught/
@@ -134,7 +137,7 @@ def _write_report(model: Detector, taught: Taught, folder: Path) -> None:
     page.facts["images below"] = (
         "the outlined places teach the defect. If they lie beside it, draw a mask. Scores are without known defects."
     )
-    page.warnings += text_taught.remarks(info)
+    page.warnings += [*text_taught.remarks(info), *(f"Left out: {one.message}" for one in taught.skipped)]
     for one in taught.places:
         page.add(RenderedImage(one.path, one.shown(model.threshold_)), one.image.kind)
     page.write(folder / "report.html")

@@ -85,9 +85,13 @@ def summary(
         "n_defective": len(defective),
         "n_failed": sum(result.status == "error" for result in results),
         "n_invalid": sum(result.status == "invalid" for result in results),
+        "not_inspected": _not_inspected(images, results),
         **_ranking(good, defective),
         **_detection(good, defective),
-        "by_defect": {name: _of_defect([p for p in defective if p[0].label == name]) for name in defects},
+        "by_defect": {
+            name: _of_defect([pair for pair in zip(images, results) if pair[0].defective and pair[0].label == name])
+            for name in defects
+        },
         **_mistakes(good, defective),
         "pixel_auroc": None if pixels is None else _defined(pixels.auroc()),
         "aupro": None if pixels is None else _defined(pixels.aupro()),
@@ -125,8 +129,19 @@ def _detection(good: list[_Scored], defective: list[_Scored]) -> dict[str, Any]:
     }
 
 
-def _of_defect(defective: list[_Scored]) -> dict[str, int]:
-    return {"found": _count(defective, "NG"), "of": len(defective), "unsure": _count(defective, "UNSURE")}
+def _not_inspected(images: Sequence[LabeledImage], results: Sequence[Inspection]) -> dict[str, int]:
+    defective = [image.defective for image, result in zip(images, results) if result.status != "ok"]
+    return {"good": defective.count(False), "defective": defective.count(True)}
+
+
+def _of_defect(images: list[_Scored]) -> dict[str, int]:
+    defective = [pair for pair in images if pair[1].status == "ok"]
+    return {
+        "found": _count(defective, "NG"),
+        "of": len(defective),
+        "unsure": _count(defective, "UNSURE"),
+        "not_inspected": len(images) - len(defective),
+    }
 
 
 def _mistakes(good: list[_Scored], defective: list[_Scored]) -> dict[str, Any]:
@@ -179,6 +194,9 @@ def summary_lines(summary: dict[str, Any]) -> dict[str, str]:
     found, alarms, unsure = summary["found"], summary["false_alarms"], summary["unsure"]
     others = f", {summary['n_failed']} could not be scored" if summary["n_failed"] else ""
     others += f", {summary['n_invalid']} invalid" if summary["n_invalid"] else ""
+    if others:
+        not_inspected = summary["not_inspected"]
+        others += f" ({not_inspected['good']} good, {not_inspected['defective']} defective), which count in no figure"
     average_precision = _shown(summary["average_precision"], 3)
     lines = {
         "images": f"{summary['n_good']} good, {summary['n_defective']} defective{others}",
@@ -192,6 +210,7 @@ def summary_lines(summary: dict[str, Any]) -> dict[str, str]:
         lines["unsure"] = f"{unsure['good']} good, {unsure['defective']} defective"
     for defect, counts in summary["by_defect"].items():
         also = f", {counts['unsure']} unsure" if counts["unsure"] else ""
+        also += f", {counts['not_inspected']} not inspected" if counts["not_inspected"] else ""
         lines[f"  {defect}"] = f"{counts['found']} of {counts['of']} found{also}"
     return lines
 

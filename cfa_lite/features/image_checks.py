@@ -130,7 +130,7 @@ def check_pixels(image: PixelStatistics, good: ImageStatistics) -> list[str]:
     of at most 1 / (n + 1) each. An additional factor of `FACTOR` is required here. An image of a color camera is never
     gray in every pixel, because its channels have noise of their own.
     """
-    if image.highest - image.lowest < MIN_CONTRAST:
+    if shows_nothing(image):
         return [f"The image shows nothing: every pixel has a value of about {image.highest:.0f}."]
     reasons = []
     if image.brightness * FACTOR < good.darkest:
@@ -151,6 +151,11 @@ def check_pixels(image: PixelStatistics, good: ImageStatistics) -> list[str]:
     if good.none_gray and image.is_gray:
         reasons.append("The image is gray, but the good images are in color.")
     return reasons
+
+
+def shows_nothing(image: PixelStatistics) -> bool:
+    """Return whether every pixel has about the same value."""
+    return image.highest - image.lowest < MIN_CONTRAST
 
 
 def check_size(size_px: tuple[int, int], good: ImageStatistics) -> list[str]:

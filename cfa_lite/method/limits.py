@@ -38,7 +38,9 @@ class Limits:
     n_groups : int
         Number of groups among these images. Only groups count as independent.
     source : str
-        "fit", "calibrate" or "by hand".
+        "fit", "calibrate", "teach" or "by hand".
+    n_left_out : int
+        Number of good images given to calibrate or teach that do not count, because they are unreadable or INVALID.
     """
 
     threshold: float
@@ -51,6 +53,7 @@ class Limits:
     n_images: int
     n_groups: int
     source: str
+    n_left_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a dictionary of JSON types."""

@@ -156,13 +156,14 @@ def _guarantee(limits: dict[str, Any], promised: str, asked: str) -> str:
 def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
     groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
+    left_out = f", {limits['n_left_out']} left out" if limits.get("n_left_out") else ""
     images = f"{limits['n_images']} good images{groups}"
     origins = {
         "fit": f"{images}, each held out once",
         "calibrate": f"{images} that fit has not seen",
         "teach": f"{images}, given to teach; known defects were learned without each",
     }
-    return origins.get(limits["source"], f"set by hand; the guarantee is from {images}") + margin
+    return origins.get(limits["source"], f"set by hand; the guarantee is from {images}") + left_out + margin
 
 
 def _ignored_regions(min_area_px: float, mm_per_pixel: float | None) -> str:

@@ -24,7 +24,10 @@ def known_defect_lines(info: dict[str, Any]) -> dict[str, str]:
     images, decision = info.get("taught") or [], info["training"].get("known_defects")
     if not images or decision is None:
         return {}
-    lines = {"known defects": "; ".join(_kind(images, kind) for kind in sorted({i["kind"] for i in images}))}
+    kinds = [_kind(images, kind) for kind in sorted({i["kind"] for i in images})]
+    if decision.get("n_left_out"):
+        kinds.append(f"the last time, {_images(decision['n_left_out'])} would have been INVALID and taught nothing")
+    lines = {"known defects": "; ".join(kinds)}
     lines["their share"] = _share(decision)
     if decision["kept"]:
         told = ", ".join(decision["told"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CfaLiteError, ImageError
+from ..errors import CfaLiteError, ImageError, one_line
 from ..estimator import CFA
 from ..features import images
 from ..line.answering import RequestError
@@ -243,7 +243,11 @@ class TeachingJob:
             "rows": rows,
             "good": _good_report(taught.good, {str(one.path): one.image.path.name for one in lesson.good}),
             "lines": text_taught.known_defect_lines(info) | text.limit_lines(info),
-            "remarks": [*text.limit_remarks(info), *text_taught.remarks(info)],
+            "remarks": [
+                *text.limit_remarks(info),
+                *text_taught.remarks(info),
+                *(one_line(lesson.named(f"Left out: {one.message}")) for one in taught.skipped),
+            ],
         }
 
 

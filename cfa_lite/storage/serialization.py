@@ -236,7 +236,7 @@ def _limits(entry: dict[str, Any]) -> Limits:
     found = Limits(**entry)
     for name in ("threshold", "unsure_threshold", "promised_rate", "promised_unsure_rate"):
         positive(getattr(found, name), name)
-    for name in ("false_alarm_rate", "unsure_rate", "margin", "n_images", "n_groups"):
+    for name in ("false_alarm_rate", "unsure_rate", "margin", "n_images", "n_groups", "n_left_out"):
         if not np.isfinite(float(getattr(found, name))):
             raise ValueError(f"{name} is {getattr(found, name)!r}")
     if found.unsure_threshold > found.threshold:

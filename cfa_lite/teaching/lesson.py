@@ -17,11 +17,11 @@ from ..features.backbone import Backbone
 from ..features.image_checks import ImageStatistics
 from ..features.images import ValueRange
 from ..features.size_limit import MAX_MEGAPIXELS
-from ..fitted import TaughtImage
+from ..fitted import SkippedImage, TaughtImage
 from ..inference.scorer import Scorer
 from ..method import regions, resampling
 from ..results import Inspection
-from ..training import near_duplicates
+from ..training import near_duplicates, usable
 from ..training.held_out import HeldOutGood, Lesson
 from ..training.training_set import Progress, TrainingSet
 from . import learning, places
@@ -89,6 +89,8 @@ class Teacher:
     progress : callable (phase, done, total)
     max_megapixels : float
         A larger file is refused.
+    checks : bool
+        Whether images that an inspection would call INVALID are left out.
     """
 
     labelled: Sequence[LabelledImage]
@@ -97,14 +99,16 @@ class Teacher:
     n_threads: int
     progress: Progress
     max_megapixels: float = MAX_MEGAPIXELS
+    checks: bool = True
 
     def lesson(self, good: HeldOutGood) -> Lesson:
         """Learn from the defective images during a fit."""
-        found = self.read(good.scorer, good.images.statistics(), good.images.value_range, good.images.aligner)
+        found, skipped = self.read(good.scorer, good.images.statistics(), good.images.value_range, good.images.aligner)
         refuse_near_duplicates(good.images, found)
         taught = joined((), [one.image for one in found])
         learned = self.learn(good, taught)
-        return Lesson(learned.known, learned.scores, learned.raised, taught, learned.decision.to_dict())
+        decision = learned.decision.to_dict() | {"n_left_out": len(skipped)}
+        return Lesson(learned.known, learned.scores, learned.raised, taught, decision, tuple(skipped))
 
     def learn(self, good: HeldOutGood, taught: Sequence[TaughtImage]) -> Learned:
         """Learn from images that have been read.
@@ -127,22 +131,24 @@ class Teacher:
         statistics: ImageStatistics,
         value_range: ValueRange | None,
         aligner: Aligner | None = None,
-    ) -> list[TaughtPlaces]:
+    ) -> tuple[list[TaughtPlaces], list[SkippedImage]]:
         """Read the defective images and choose the places that teach their defects.
+
+        Images that an inspection would call INVALID are left out: it would never look for a defect in them.
 
         Raises
         ------
         ImageError
-            If an image or a mask cannot be used. The message names it.
+            If an image or a mask cannot be read, or all images are left out. The message names them.
         """
         today = datetime.date.today().isoformat()
         plain = replace(scorer, known=None)
 
-        def read_one(one: LabelledImage) -> TaughtPlaces:
+        def read_one(one: LabelledImage) -> TaughtPlaces | SkippedImage:
             loaded = images.read(one.image, one.name, value_range, self.max_megapixels)
-            problems = image_checks.check_size(loaded.size_px, statistics)
-            if problems:
-                raise ImageError(f"{one.name} cannot teach a defect. {problems[0]} Crop or resize it, or leave it out.")
+            reasons = image_checks.check_size(loaded.size_px, statistics) if self.checks else []
+            if reasons:
+                return SkippedImage(one.name, f"{one.name}: {reasons[0]}")
             if plain.mask is not None:
                 plain.mask.check_size(loaded.size_px, one.name)
             size_px = plain.working_size(loaded.size_px, self.backbone)
@@ -150,8 +156,9 @@ class Teacher:
             pixels, measured = alignment.placed(pixels, aligner, plain.mask)
             shift = measured or NO_SHIFT
             found = image_checks.measure(pixels)
-            if found.highest - found.lowest < image_checks.MIN_CONTRAST:
-                raise ImageError(f"{one.name} cannot teach a defect: it shows nothing. Leave it out.")
+            reasons = image_checks.check_pixels(found, statistics)
+            if reasons and (self.checks or image_checks.shows_nothing(found)):
+                return SkippedImage(one.name, f"{one.name}: {reasons[0]}")
             mask = None
             if one.given_mask is not None:
                 given = defect_masks.read(one.given_mask, loaded.size_px, one.name, self.max_megapixels)
@@ -169,12 +176,21 @@ class Teacher:
             image, used = places.taught_image(ready, maps, score_map, plain.levels, plain.mask, today)
             return TaughtPlaces(image, one.name, loaded.size_px, score_map, used, np.asarray(maps[max(maps)]), shift)
 
-        found = []
+        found: list[TaughtPlaces] = []
+        skipped: list[SkippedImage] = []
         for one in threads.ordered_map(read_one, self.labelled, self.n_threads):
-            found.append(one)
-            self.progress("reading defects", len(found), len(self.labelled))
+            if isinstance(one, SkippedImage):
+                skipped.append(one)
+            else:
+                found.append(one)
+            self.progress("reading defects", len(found) + len(skipped), len(self.labelled))
+        if skipped and not found:
+            raise ImageError(
+                "No defective image can be used: each would be INVALID when it is inspected. Replace them, or leave"
+                f" them out.{usable.listed([one.message for one in skipped])}"
+            )
         _refuse_equal_ones(found)
-        return found
+        return found, skipped
 
 
 def _at_working_size(mask: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 
 from .. import threads
 from ..errors import ImageError
-from ..features import feature_maps, fingerprints, image_checks
+from ..features import feature_maps, fingerprints
 from ..features.feature_cache import FeatureStore
-from ..fitted import FittedProduct, TaughtImage
+from ..fitted import FittedProduct, SkippedImage, TaughtImage
 from ..inference.scorer import Scorer
 from ..method import anomaly_map, limits
 from ..parameters import NO_GROUPS
-from ..training import extraction, grouping
+from ..training import extraction, grouping, usable
 from ..training.framing import Framing
 from ..training.held_out import HeldOutGood
 from ..training.provenance import not_counted
@@ -62,6 +62,9 @@ class Taught:
         What was taken from each new defective image.
     thresholds : (float, float)
         Limit of the raw score without and with known defects, at the same promised rate.
+    skipped : tuple of SkippedImage
+        Good and defective images that do not count: unreadable good ones, and those that an inspection would call
+        INVALID.
     """
 
     product: FittedProduct
@@ -69,6 +72,7 @@ class Taught:
     good: list[Change]
     places: list[TaughtPlaces]
     thresholds: tuple[float, float]
+    skipped: tuple[SkippedImage, ...] = ()
 
     def __repr__(self) -> str:
         """Show the counts, not the arrays."""
@@ -86,7 +90,8 @@ def teach(
     product : FittedProduct
         With a `Scorer`.
     source : Source
-        Good images: normal patches and limits come from them.
+        Good images: normal patches and limits come from them. It has the statistics of the model, so that images that
+        it would call INVALID are left out.
     teacher : Teacher
     promise : Promise
     forget : sequence of str
@@ -96,35 +101,41 @@ def teach(
     Raises
     ------
     ImageError
-        If an image or a mask cannot be used, or a kind that is to be forgotten is not known.
+        If a defective image or a mask cannot be read, no defective image is left, most of the good images are left out,
+        or a kind that is to be forgotten is not known.
     """
     scorer = product.scorer
     assert isinstance(scorer, Scorer)
     plain = replace(scorer, known=None)
     before = _remembered(product.taught, forget)
     good, groups = _good_images(product, plain, source, teacher, promise, store)
-    places = teacher.read(plain, product.statistics, product.value_range, product.aligner)
+    places, left_out = teacher.read(plain, product.statistics, product.value_range, product.aligner)
     if places:
         refuse_near_duplicates(good.images, places)
     taught = joined(before, [one.image for one in places])
     if taught:
         learned = teacher.learn(good, taught)
-        known, scores, decision = learned.known, learned.scores, learned.decision.to_dict()
+        known, scores, decision = (
+            learned.known,
+            learned.scores,
+            learned.decision.to_dict() | {"n_left_out": len(left_out)},
+        )
     else:
         learned, known, decision = None, None, None
         scores = np.array([float(good.score_map(i).max()) for i in range(len(groups))])
     counted = _counted(product, good.images)
-    made = replace(promise.limits(scores, groups, counted), source="teach")
+    made = replace(promise.limits(scores, groups, counted), source="teach", n_left_out=len(good.images.skipped))
     changed = product.with_limits(made, scores.astype(np.float32), groups)
     cost = not_counted(scores, groups, good.images, counted, promise)
     training = {**product.training, "known_defects": decision, "not_counted": cost}
     changed = replace(changed, scorer=replace(plain, known=known), taught=taught, training=training)
+    skipped = (*good.images.skipped, *left_out)
     if learned is None:
         shares = zip(good.images.names, (float(score) / made.threshold for score in scores))
         same = [Change(name, "good", share, share) for name, share in shares]
-        return Taught(changed, [], same, places, (made.threshold, made.threshold))
+        return Taught(changed, [], same, places, (made.threshold, made.threshold), skipped)
     thresholds = promise.limits(learned.plain_scores, groups, counted).threshold, made.threshold
-    return Taught(changed, *_changes(learned, taught, good.images, thresholds), places, thresholds)
+    return Taught(changed, *_changes(learned, taught, good.images, thresholds), places, thresholds, skipped)
 
 
 def _counted(product: FittedProduct, images: TrainingSet[Any]) -> np.ndarray:
@@ -156,7 +167,7 @@ def _good_images(
     images = extraction.read(
         source, framing, teacher.backbone, store, n_threads=teacher.n_threads, progress=teacher.progress
     )
-    _check_usable(images, product)
+    usable.check_most(len(images.names), images.skipped)
     distances = list(threads.ordered_map(lambda kept: plain.distances(kept.maps), images.kept, teacher.n_threads))
     held_out = {}
     if product.learned is not None:
@@ -174,17 +185,6 @@ def _good_images(
     groups = grouping.find([image.maps[coarsest] for image in images.kept], images.names, pattern).groups
     fold_of = limits.folds(groups, np.random.default_rng([teacher.random_state, _FOLDS]))
     return HeldOutGood(images, fold_of, score_map, plain), groups
-
-
-def _check_usable(images: TrainingSet[Any], product: FittedProduct) -> None:
-    """Check that all good images can be used, so that the limits apply to all of them."""
-    for skipped in images.skipped:
-        raise ImageError(f"{skipped.message} Remove it from the good images, or replace it.")
-    for name, size_px, pixels in zip(images.names, images.sizes_px, images.pixels):
-        reasons = image_checks.check_size(size_px, product.statistics)
-        reasons += image_checks.check_pixels(pixels, product.statistics)
-        if reasons:
-            raise ImageError(f"{name} cannot be used as a good image. {reasons[0]} Remove it, or replace it.")
 
 
 def _changes(

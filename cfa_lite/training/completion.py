@@ -79,7 +79,7 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
         taught=() if lesson is None else lesson.taught,
     )
     unusual = (*left_out, *(held_out.held_out(scorer, i, float(scores[i]), raised[i]) for i in highest))
-    return Fit(product, unusual, images.skipped)
+    return Fit(product, unusual, (*images.skipped, *(() if lesson is None else lesson.skipped)))
 
 
 def _with_outliers(

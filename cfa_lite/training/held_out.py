@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import threads
 from ..features import images
-from ..fitted import HeldOut, TaughtImage
+from ..fitted import HeldOut, SkippedImage, TaughtImage
 from ..inference.known_defects import KnownDefects
 from ..inference.levels import DistanceMaps
 from ..inference.scorer import Scorer
@@ -130,6 +130,7 @@ class Lesson(NamedTuple):
     raised: Sequence[np.ndarray]
     taught: tuple[TaughtImage, ...]
     decision: dict[str, Any]
+    skipped: tuple[SkippedImage, ...] = ()
 
 
 Teach = Callable[[HeldOutGood], Lesson]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..features import image_checks
-from ..features.image_checks import FACTOR, MIN_CONTRAST, SIDE_FACTOR, ImageStatistics, PixelStatistics
+from ..features.image_checks import FACTOR, SIDE_FACTOR, ImageStatistics, PixelStatistics
 
 MIN_IMAGES = 8  # among fewer images, each can be the only one of its kind
 MAX_SHARE = 0.05  # more images of a kind are no accident
@@ -35,7 +35,7 @@ def find(sizes_px: Sequence[tuple[int, int]], pixels: Sequence[PixelStatistics])
     odd images do not hide each other.
     """
     n = len(pixels)
-    blank = {i for i, one in enumerate(pixels) if one.highest - one.lowest < MIN_CONTRAST}
+    blank = {i for i, one in enumerate(pixels) if image_checks.shows_nothing(one)}
     if 2 * len(blank) > n:  # nothing shows what is normal
         return {}
     others = np.array([i for i in range(n) if i not in blank])

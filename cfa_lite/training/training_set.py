@@ -17,8 +17,8 @@ from ..features.images import ImageLike, ValueRange
 from ..features.mask import InspectionMask
 from ..features.reference import N_IMAGES, Appearance, Reference
 from ..features.size_limit import MAX_MEGAPIXELS
-from ..fitted import SkippedImage
-from . import aligning, odd_images, value_range
+from ..fitted import FittedProduct, SkippedImage
+from . import aligning, odd_images, usable, value_range
 from .framing import Framing
 from .value_range import Coverage
 
@@ -136,6 +136,9 @@ class Source:
         Whether an aligner is learned from the images.
     aligner : Aligner or None
         One that is known already.
+    statistics : ImageStatistics or None
+        Of a fitted model. The images that it would call INVALID are then left out, instead of those that are odd among
+        the others.
     """
 
     images: Sequence[ImageLike]
@@ -145,6 +148,20 @@ class Source:
     max_megapixels: float = MAX_MEGAPIXELS
     align: bool = False
     aligner: Aligner | None = None
+    statistics: ImageStatistics | None = None
+
+    @classmethod
+    def of_model(
+        cls, images: Sequence[ImageLike], product: FittedProduct, max_megapixels: float, checks: bool
+    ) -> Source:
+        """Return images that are read as a fitted model reads them."""
+        mask, known = product.scorer.mask, (product.aligner, product.statistics)
+        return cls(images, mask, product.value_range, checks, max_megapixels, False, *known)
+
+    @property
+    def known_checks(self) -> ImageStatistics | None:
+        """What each image is checked against when it is read; None if nothing is known before."""
+        return self.statistics if self.checks else None
 
     @property
     def names(self) -> list[str]:
@@ -182,7 +199,7 @@ def read(
     """
     names = source.names
     sizes, skipped = _sizes(source, n_threads)
-    _check_count(len(names), skipped)
+    usable.check_count(len(names), list(skipped.values()))
     scale = framing.scale(sizes.values())
     middle = images.middle_size(sizes.values())
     working = {
@@ -204,8 +221,13 @@ def read(
         pixels = images.to_pixels(loaded, working[i])
         appearance = Appearance.of(pixels) if i < N_IMAGES else None
         pixels, shift = alignment.placed(pixels, aligner, source.mask)
+        measured = image_checks.measure(pixels)
+        if source.known_checks is not None:
+            reasons = image_checks.check_pixels(measured, source.known_checks)
+            if reasons:
+                return ImageError(f"{names[i]}: {reasons[0]}")
         fingerprint = fingerprints.of_pixels(pixels)
-        return extract(i, pixels), image_checks.measure(pixels), fingerprint, appearance, shift or NO_SHIFT
+        return extract(i, pixels), measured, fingerprint, appearance, shift or NO_SHIFT
 
     kept: dict[int, T] = {}
     statistics: list[PixelStatistics] = []
@@ -222,7 +244,7 @@ def read(
             appearances.append(found[3])
             shifts.append(found[4])
         progress("reading images", done, len(sizes))
-    _check_count(len(names), skipped)
+    usable.check_count(len(names), list(skipped.values()))
     if source.value_range is not None:
         value_range.check(coverages, source.value_range)
     found_set = TrainingSet(
@@ -240,7 +262,7 @@ def read(
         value_range=source.value_range,
         aligner=aligner,
     )
-    return found_set.without_odd_images() if source.checks else found_set
+    return found_set.without_odd_images() if source.checks and source.statistics is None else found_set
 
 
 def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:
@@ -250,6 +272,9 @@ def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], 
     def size_of(i: int) -> tuple[int, int] | ImageError:
         try:
             size = images.size_of(source.images[i], names[i], source.max_megapixels)
+            reasons = [] if source.known_checks is None else image_checks.check_size(size, source.known_checks)
+            if reasons:
+                return ImageError(f"{names[i]}: {reasons[0]}")
             if source.mask is not None:
                 source.mask.check_size(size, names[i])
         except ImageError as error:
@@ -259,13 +284,3 @@ def _sizes(source: Source, n_threads: int) -> tuple[dict[int, tuple[int, int]], 
     found = list(threads.ordered_map(size_of, range(len(names)), n_threads))
     sizes = {i: size for i, size in enumerate(found) if not isinstance(size, ImageError)}
     return sizes, {i: str(error) for i, error in enumerate(found) if isinstance(error, ImageError)}
-
-
-def _check_count(n_given: int, skipped: dict[int, str]) -> None:
-    n_usable = n_given - len(skipped)
-    if n_usable < 2:
-        reasons = "".join(f"\n  {message}" for message in list(skipped.values())[:3])
-        raise ImageError(
-            f"{n_usable} of {n_given} images can be used. At least 2 good images are needed; 20 or more are"
-            f" better.{reasons}"
-        )
