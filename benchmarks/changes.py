@@ -1,27 +1,34 @@
 """Which good images get a note that they are shifted, rotated, brighter or darker, or have red and blue swapped?
 
     python benchmarks/changes.py --data DATA
+    python benchmarks/changes.py --data DATA --cost fast accurate
 
 One row for each data set, from at most 100 good images: how far the good images themselves are off, and how many good
 test images (at most 60) get a note as they are, and after each known change. Images have the working size of the
-default preset.
+default preset. With --cost, each good test image is inspected on one thread with and without notes in turn, and a row
+tells which share of the time the notes take: the median over passes, and its quartiles.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import _common
 import _sets
 import numpy as np
 from scipy import ndimage
 
+from cfa_lite import CFA
 from cfa_lite.features import image_checks, images
 from cfa_lite.features.image_files import find_images
 from cfa_lite.features.reference import Appearance, Reference
 from cfa_lite.training.extraction import WORKING_AREA_PX
 
 N_TRAIN, N_TEST = 100, 60
+N_TIMED, N_PASSES = 20, 15
 
 
 def shifted(pixels: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -69,9 +76,41 @@ def noted(reference: Reference, tested: Sequence[np.ndarray], kind: str = "") ->
     return n
 
 
+def show_cost(root: Path, preset: str) -> None:
+    """Fit a model, and print the time of an inspection and the share that notes take."""
+    model = CFA(preset=preset, threads=1).fit(_sets.train_images(root)[:N_TRAIN])
+    tested = [path.read_bytes() for path in (file.path for file in find_images([root / "test" / "good"]))][:N_TIMED]
+    noting, silent = model.fitted_, replace(model.fitted_, reference=None)
+    milliseconds: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(N_PASSES + 1):  # the first pass warms up
+        spent = {True: 0.0, False: 0.0}
+        for j, image in enumerate(tested):
+            for notes in (True, False) if (i + j) % 2 else (False, True):
+                model.fitted_ = noting if notes else silent
+                start = time.perf_counter()
+                model.inspect(image)
+                spent[notes] += time.perf_counter() - start
+        for notes, seconds in spent.items():
+            milliseconds[notes].append(1000 * seconds / len(tested))
+    shares = [100 * (a / b - 1) for a, b in zip(milliseconds[True][1:], milliseconds[False][1:])]
+    low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75))
+    place = "yes" if noting.reference is not None and noting.reference.shift_px is not None else "no"
+    print(f"| {root.name} | {preset} | {place} | {np.median(milliseconds[False][1:]):.1f} ms", end=" ")
+    print(f"| {middle:.1f}% | {low:.1f} to {high:.1f}% |", flush=True)
+
+
 def main() -> None:
-    args = _sets.parser(__doc__).parse_args()
+    parser = _sets.parser(__doc__)
+    parser.add_argument("--cost", nargs="+", metavar="PRESET", help="measure the time that notes take instead")
+    args = parser.parse_args()
     _common.print_machine(1)
+    if args.cost:
+        print("\n| set | preset | a place is known | without notes | notes | quartiles |")
+        print("|---" * 6 + "|")
+        for name in _sets.names(args):
+            for preset in args.cost:
+                show_cost(args.data / name, preset)
+        return
     print(f"\n| set | fit, tested | shift, px | rotation | as they are | {' | '.join(CHANGES)} |")
     print("|---" * (5 + len(CHANGES)) + "|")
     for name in _sets.names(args):

@@ -196,6 +196,24 @@ def test_a_circular_shift_is_found(shape, rng):
     assert Spectra(values).placement_of(values).quality == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("shape, grid", [((192, 192), (64, 64)), ((64, 64), (8, 8)), ((160, 224), (56, 72))])
+def test_block_means_are_those_of_the_box_filter_of_pillow(shape, grid, rng):
+    values = rng.uniform(0, 255, (2, *shape)).astype(np.float32)[0]
+    expected = np.asarray(Image.fromarray(values).resize(grid[::-1], Image.Resampling.BOX))
+    np.testing.assert_allclose(registration.block_means(values, grid), expected, atol=1e-4)
+    every_other = np.repeat(np.repeat(values, 2, axis=0), 2, axis=1)[::2, ::2]  # not contiguous
+    np.testing.assert_array_equal(registration.block_means(every_other, grid), registration.block_means(values, grid))
+
+
+def test_a_thumbnail_is_that_of_the_filters_of_pillow(rng):
+    pixels = rng.uniform(0, 255, (3, 256, 192)).astype(np.float32)
+    rows, columns = registration.grid_of((256, 192))
+    small = Image.fromarray(pixels[1]).resize((columns, rows), Image.Resampling.BOX)
+    coarse = small.resize((columns // 8, rows // 8), Image.Resampling.BOX)
+    gradients = np.asarray(coarse.resize((columns, rows), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(registration.thumbnail(pixels), np.asarray(small) - gradients, atol=1e-4)
+
+
 def test_translated_mirrors_the_edge():
     values = np.arange(12.0).reshape(1, 3, 4)
     assert registration.translated(values, 1, -2)[0].tolist() == [[2, 3, 3, 2], [2, 3, 3, 2], [6, 7, 7, 6]]

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..results import Change
 from . import registration
@@ -208,9 +207,7 @@ class Reference:
 
 
 def _colors(pixels: np.ndarray) -> np.ndarray:
-    size = (_COLOR_CELLS, _COLOR_CELLS)
-    red, blue = (np.asarray(Image.fromarray(pixels[c, ::4, ::4]).resize(size, Image.Resampling.BOX)) for c in (0, 2))
-    return np.asarray(red - blue)
+    return registration.block_means(pixels[0, ::4, ::4] - pixels[2, ::4, ::4], (_COLOR_CELLS, _COLOR_CELLS))
 
 
 def _in_pixels(placement: Placement, size_px: tuple[int, int]) -> tuple[float, float]:
