@@ -430,6 +430,19 @@ MIXED = answers(
 )  # fmt: skip
 
 
+def test_only_the_folder_line_has_the_masks_beside_it(tmp_path):
+    """The good images of the demo have names that its masks have as well."""
+    for folder in ("line", "masks", "good"):
+        (tmp_path / folder).mkdir()
+        for name in ("0.png", "1.png")[: 1 if folder == "masks" else 2]:
+            Image.new("L", (8, 8), 255).save(tmp_path / folder / name)
+    assert [image.label for image in find_test_set(tmp_path / "line")] == ["good", "defect"]
+    with pytest.raises(ImageError, match="has no folder good"):
+        find_test_set(tmp_path / "good")
+    (tmp_path / "line").rename(tmp_path / "monday")
+    assert [image.label for image in find_test_set(tmp_path / "monday")] == ["good", "defect"]
+
+
 def test_summary_by_hand():
     values = summary(*MIXED, None, 0.01)
     assert json.loads(json.dumps(values, allow_nan=False)) == values

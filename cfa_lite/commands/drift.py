@@ -21,26 +21,32 @@ if TYPE_CHECKING:
 @click.argument("results", type=PATH)
 @click.option(
     "--reference", "n_reference", type=click.IntRange(100), metavar="N", show_default="300",
-    help="The first N images of RESULTS show no change: the others are compared with them.",
+    help="Take the first N images of RESULTS as the reference. The images after them are compared with it.",
 )  # fmt: skip
 @click.option(
     "--reference-file", type=PATH, metavar="FILE",
-    help="Compare all images of RESULTS with those of this results file, of images as they should be.",
+    help="Take all images of this other results file as the reference, and compare all images of RESULTS with it.",
 )  # fmt: skip
 @click.option(
     "--false-alarm-every", type=click.FloatRange(1000, 1e8), default=100_000, show_default=True, metavar="N",
-    help="At most one false alarm in N images, of all quantities together. A larger N finds small changes later.",
+    help="Report a change where there is none at most once in N images. A larger N finds small changes later.",
 )  # fmt: skip
 @click.option(
-    "--by-time", is_flag=True, help="Sort the images by the times of their files. By default rows are in order."
+    "--by-time",
+    is_flag=True,
+    help="Sort the rows by the time of the image files first. By default, they count in the order of the file.",
 )
 @click.option("--fail-on-drift", is_flag=True, help="Exit with 5 if there is a change.")
 def drift(results: Path, n_reference: int | None, reference_file: Path | None, false_alarm_every: float,
           by_time: bool, fail_on_drift: bool) -> None:  # fmt: skip
-    """Tell since when scores, light, sharpness or position have changed, from a results file of score or watch.
+    """Find out whether the line has changed over time, and since when: an older lamp, dirt on the lens, a moved camera.
 
-    RESULTS is a CSV or JSON lines file in the order of inspection, with the first images as they should be. A single
-    defect is no change.
+    RESULTS is the file that `cfa-lite score --output` or `cfa-lite watch --output` has written, as CSV or JSON lines.
+    Its first 300 images are the reference, so they must be from a time when the line was as it should be. All later
+    images are compared with them.
+
+    Scores, brightness, sharpness and position are compared, each by itself. For each change, the answer names the image
+    and the time at which it began, and the values before and after. Single NG images are no change.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage; with --fail-on-drift also 5: something has changed.
 

@@ -47,7 +47,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CfaLiteError as error:
-            message = "\n".join(map(one_line, str(error).split("\n")))
+            message = "\n  ".join(map(one_line, str(error).split("\n  ")))  # a line break of a file name is escaped
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nstopped", err=True)

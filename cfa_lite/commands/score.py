@@ -80,19 +80,19 @@ def score(part: Path, paths: tuple[Path, ...], output: Path | None, fmt: str | N
         raise click.UsageError("--resume continues with the rows of an earlier run. Name their file with --output.")
     places.check(part, paths)
     model = rules.load(part, threads)
-    images = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks, core_masks)))
+    images = ImageWriter(maps, overlays, masks, core_masks)
     found = _without_outputs(image_files.find_images(paths), paths, images.folders.values())
     left_out = inspecting.tell_left_out(found.left_out)
     tasks = [Task(file.path, name) for file, name in zip(found, outputs.output_names(found))]
     written = [path for task in tasks for path in images.paths(task.output_name).values()]
     files = [file for file in (output, report) if file]
     outputs.refuse_overwriting([*written, *files], [part, *(task.path for task in tasks)])
-    if report:
-        outputs.make_folder(report.parent)
     table_format = (fmt or tables.format_of(output)) if output else ""
     if output:
         click.get_current_context().with_resource(only_writer(output))
     earlier = keep_finished_rows(output, table_format, model.threshold_) if output and resume else {}
+    for folder in (*images.folders.values(), *([report.parent] if report else [])):
+        outputs.make_folder(folder)
     todo, before = _unfinished(tasks, earlier)
     pool = options.executor(workers, scheduler, threads)  # before the rows of an earlier run are overwritten
     page = inspecting.new_page(f"Images inspected with {part.name}", model) if report else None

@@ -81,10 +81,9 @@ def station(part: Path, watched: Path, good: Path | None, folder: Path | None, o
             " 'cfa-lite[station]'."
         ) from error
     from .. import threads as threads_
-    from ..report import outputs
 
     setup = running.Setup(
-        part, watched, folder, output or folder / "results.csv", good, move_to and outputs.make_folder(move_to), poll,
+        part, watched, folder, output or folder / "results.csv", good, move_to, poll,
         patience, int(max_gb * 1e9), threads_.resolve(threads),
     )  # fmt: skip
     with listening.listen(host, port) as socket:

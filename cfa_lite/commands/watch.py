@@ -86,8 +86,8 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
 
     parts, folders = _parts_and_folders(pairs)
     table_format = fmt or tables.format_of(output)
-    writer = ImageWriter(*(folder and outputs.make_folder(folder) for folder in (maps, overlays, masks, core_masks)))
-    moved = [outputs.make_folder(move_to)] if move_to else []
+    writer = ImageWriter(maps, overlays, masks, core_masks)
+    moved = [move_to] if move_to else []
     _refuse_inputs_as_outputs(folders, [*writer.folders.values(), *moved])
     for folder in folders:
         if once and not folder.is_dir():
@@ -124,7 +124,13 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     told = (message, exchange) if publisher else ()
     station = Station(folders, inspect, write, show, tell, move_to, poll, n_at_once, *told)
     waker = Waker()
-    table = Table(output, kept)
+    try:
+        table = Table(output, kept)
+        for folder in (*writer.folders.values(), *moved):
+            outputs.make_folder(folder)
+    except CfaLiteError:
+        kept.discard()
+        raise
     arrivals = Arrivals(folders, [*writer.folders.values(), *moved], kept, patience, tell)
     try:
         with ended_by_signals(waker), woken_by_changes(waker, folders):

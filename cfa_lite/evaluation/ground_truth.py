@@ -112,7 +112,8 @@ def _line_of(root: Path) -> tuple[Path, Path] | None:
     if (root / "line").is_dir() and (root / "masks").is_dir():
         return root / "line", root / "masks"
     beside = Path(os.path.abspath(root)).parent / "masks"  # noqa: PTH100 (as above)
-    is_line = root.name != "masks" and beside.is_dir() and not any(path.is_dir() for path in root.iterdir())
+    is_other = root.name == "masks" or (root.name != "line" and (beside.parent / "line").is_dir())
+    is_line = not is_other and beside.is_dir() and not any(path.is_dir() for path in root.iterdir())
     return (root, beside) if is_line else None
 
 

@@ -70,6 +70,7 @@ class Journal:
         in_use = "cfa-lite watch. Stop it, or give another --output."
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._is_new = not path.exists()
             with sqlite_file.opening(path, in_use, "journal of cfa-lite watch", remedy):
                 self._db = sqlite_file.connect(path, _SCHEMA)
                 self._db.execute("BEGIN")  # one write to the disk
@@ -246,3 +247,11 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def discard(self) -> None:
+        """Close the file after a start that was refused, and remove it if this object has made it."""
+        is_unused = self._is_new and not len(self)
+        self._db.close()
+        if is_unused:
+            for end in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + end).unlink(missing_ok=True)

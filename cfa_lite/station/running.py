@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -102,8 +104,18 @@ class RunningStation:
         self._setup, self._tell = setup, tell
         self._notice, self.waker = Notice(), Waker()
         self._version_of: dict[Path, int] = {}
+        with contextlib.ExitStack() as refused:  # nothing is left of a start that is refused
+            if not setup.folder.exists():
+                refused.callback(shutil.rmtree, setup.folder, ignore_errors=True)
+            self._open(setup, sessions, refused)
+            if setup.move_to:
+                outputs.make_folder(setup.move_to)
+            refused.pop_all()
+
+    def _open(self, setup: Setup, sessions: Sessions, refused: contextlib.ExitStack) -> None:
         places = [outputs.make_folder(setup.folder / name) for name in ("", "models", "images")]
         self._database = Database(setup.folder / "station.sqlite")
+        refused.callback(self._database.close)
         self._versions = Versions(self._database, setup.part, places[1])
         in_use = self._versions.in_use
         good = [file.path for file in image_files.find_images([setup.good])] if setup.good else []
@@ -111,6 +123,7 @@ class RunningStation:
         fmt = tables.format_of(setup.output)
         self._fmt = fmt
         self._journal = Journal(setup.output.with_name(f"{setup.output.name}.journal"), fmt, tables.beginning(fmt))
+        refused.callback(self._journal.discard)
         self._table = Table(setup.output, self._journal)
         self._reviews = Reviews(self._database, self._journal, fmt, self._version)
         self._reviews.catch_up()
