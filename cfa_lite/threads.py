@@ -143,6 +143,21 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], n_threads: int) 
             futures.wait(running)
 
 
+def map_with_progress(
+    phase: str,
+    function: Callable[[int], R],
+    n: int,
+    n_threads: int,
+    progress: Callable[[str, int, int], None],
+) -> list[R]:
+    """Apply `function` to the numbers 0 to `n` - 1 on `n_threads` threads, and tell `progress` how many are done."""
+    found = []
+    for one in ordered_map(function, range(n), n_threads):
+        found.append(one)
+        progress(phase, len(found), n)
+    return found
+
+
 def _first_of(pending: deque[Future[R]]) -> R:
     """Wait for the first result and take it out; it stays in if the waiting is interrupted."""
     result = pending[0].result()

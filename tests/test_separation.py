@@ -65,11 +65,13 @@ def test_position_means_are_kept_where_parts_lie_still(aligned):
     images = TrainingSet([], [], [], [(64, 64)] * 40, [], [], [], [], 1.0, ())
     held_out = HeldOutImages(images, [{key: n} for n in normal], 1, lambda *a: None)
     defects = separation.DefectScores(list(range(40)), [{key: d} for d in defective], held_out)
-    found = defects.check_position_means(scorer, held_out.position_means(scorer))
+    means = held_out.position_means(scorer)
+    scores = held_out.scores(scorer), held_out.scores(scorer, means)
+    found = defects.check_position_means(scorer, means, *scores)
     assert found.kept == aligned
     assert abs(found.gain) > found.gain_error > 0
     few = separation.DefectScores(defects.image_of[:15], defects.distances[:15], held_out)
-    assert few.check_position_means(scorer, held_out.position_means(scorer)) is None
+    assert few.check_position_means(scorer, means, *scores) is None
 
 
 def test_the_decision_is_told_and_kept_in_the_file(model, tmp_path):

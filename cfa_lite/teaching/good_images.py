@@ -90,11 +90,7 @@ class GoodImages:
 
     def each(self, phase: str, function: Callable[[int], Any]) -> list[Any]:
         """Apply a function to the position of each image."""
-        found = []
-        for one in threads.ordered_map(function, range(len(self)), self.n_threads):
-            found.append(one)
-            self.progress(phase, len(found), len(self))
-        return found
+        return threads.map_with_progress(phase, function, len(self), self.n_threads, self.progress)
 
 
 @dataclass(frozen=True)

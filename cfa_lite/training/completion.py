@@ -32,12 +32,15 @@ def complete(adapted: Adapted, spec: BackboneSpec, settings: Settings, teach: Te
     offsets_px = tuple(output.offset_px for output in spec.outputs)
     plain = replace(scorer_of(started, fitted, distances, settings), offsets_px=offsets_px)
     means = held_out.position_means(plain) if settings.ingredients.position_mean else None
-    decision = None
+    scores, decision = held_out.scores(plain), None
     if means is not None:
+        new_scores = held_out.scores(plain, means)
         defects = DefectScores.measure(images.kept, cross, fitted, held_out)
-        decision = defects.check_position_means(plain, means)
-        means = means if decision is None or decision.kept else None
-    scores = held_out.scores(plain, means)
+        decision = defects.check_position_means(plain, means, scores, new_scores)
+        if decision is None or decision.kept:
+            scores = new_scores
+        else:
+            means = None
     scorer = plain if means is None else replace(plain, position_mean=means.of_all())
     scorer = replace(scorer, map_unit=float(held_out.map_peaks(scorer).mean() / scores.mean()))
     learned = LearnedImages(fingerprints.to_array(images.fingerprints), scores.astype(np.float32))

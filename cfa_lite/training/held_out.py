@@ -105,11 +105,10 @@ class HeldOutImages:
         return HeldOut(self.images.names[i], self.images.sizes_px[i], raw_map, self.images.shifts[i])
 
     def _each(self, function: Callable[[int], Any]) -> np.ndarray:
-        n, found = len(self.distances), []
-        for one in threads.ordered_map(function, range(n), self.n_threads):
-            found.append(one)
-            self.progress("scoring held-out images", len(found), n)
-        return np.array(found)
+        n = len(self.distances)
+        return np.array(
+            threads.map_with_progress("scoring held-out images", function, n, self.n_threads, self.progress)
+        )
 
 
 @dataclass(frozen=True)

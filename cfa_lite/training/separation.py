@@ -117,15 +117,16 @@ class DefectScores:
         pairs = list(zip(self.image_of, self.distances))
         return np.array(list(threads.ordered_map(one, pairs, self.held_out.n_threads)))
 
-    def check_position_means(self, scorer: Scorer, means: PositionMeans) -> Decision | None:
+    def check_position_means(
+        self, scorer: Scorer, means: PositionMeans, good: np.ndarray, new_good: np.ndarray
+    ) -> Decision | None:
         """Decide whether position means help; None if there are too few defects to decide.
+
+        `good` and `new_good`, of shape (n,), are the scores of the held-out images without and with them.
 
         Where good parts lie at any angle or place, a position's mean says nothing about a new part, and subtracting it
         hides defects where parts usually are.
         """
         if len(self.distances) < MIN_DEFECTS:
             return None
-        return compare(
-            self.held_out.scores(scorer), self.scores(scorer), self.held_out.scores(scorer, means),
-            self.scores(scorer, means),
-        )  # fmt: skip
+        return compare(good, self.scores(scorer), new_good, self.scores(scorer, means))
