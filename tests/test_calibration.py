@@ -151,6 +151,8 @@ def test_command_calibrate_names_and_counts_what_it_leaves_out(part, cloth, odd,
     assert "16 good images that fit has not seen, 4 left out" in done.stdout
     assert all(f"skipped: {path}" in caplog.text for path in odd.iterdir())
     assert "16 good images that fit has not seen, 4 left out" in run("info", new).stdout
+    one = run("calibrate", part, sorted((cloth / "good").iterdir())[0], "--dry-run").stdout
+    assert "1 good image that fit has not seen" in one and "with 1 good image, UNSURE and NG start" in one
 
 
 def test_adjust(loaded, line):

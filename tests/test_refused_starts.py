@@ -91,3 +91,26 @@ def test_evaluate(part, place, cloth, monkeypatch):
     good = ("--good", cloth / "good", "--defects", place / "gone")
     assert run("evaluate", part, *good, "--report", "report/r.html", "--output", "out/r.json").exit_code == 1
     assert all_of(place) == before
+
+
+def test_an_output_that_is_a_folder_is_told_before_any_work(part, cloth, place, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / "folder.cfa").mkdir()
+    before = all_of(place)
+    for arguments in [
+        ("calibrate", part, "line", "-o", "folder.cfa"),
+        ("teach", part, "--good", cloth / "good", "--defects", cloth / "defects", "-o", "folder.cfa"),
+        ("score", part, "line", "--report", "folder.cfa", "--overlays", "overlays"),
+        ("evaluate", part, cloth / "test", "--output", "folder.cfa"),
+        ("evaluate", part, cloth / "test", "--report", "folder.cfa"),
+    ]:
+        done = run(*arguments)
+        assert done.exit_code == 1 and "folder.cfa is a folder. Give the name of a file." in done.stderr, done.output
+        assert not done.stdout
+        assert all_of(place) == before
+
+
+def test_a_line_break_in_a_name_stays_in_the_line(part, place):
+    done = run("score", part, place / "a\nb.png")
+    assert done.exit_code == 1
+    assert "a\\nb.png does not exist" in done.stderr.splitlines()[-1]

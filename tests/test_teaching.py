@@ -362,6 +362,7 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
     copy = tmp_path / "copy.png"
     copy.write_bytes(defect.read_bytes())
     Image.new("L", (40, 40), 255).save(tmp_path / "small.png")
+    Image.new("L", (10, 10), 255).save(tmp_path / "tiny.png")
     Image.new("L", Image.open(defect).size, 0).save(tmp_path / "black.png")
     Image.new("L", (900, 40), 9).save(tmp_path / "strip.png")
     Image.new("L", Image.open(defect).size, 90).save(tmp_path / "blank.png")
@@ -370,6 +371,7 @@ def test_bad_input_is_refused_and_the_model_unchanged(part, good, bad, tmp_path)
         ({"defects": [good[3]]}, f"{good[3].name} is among the defective images"),
         ({"defects": [defect, copy]}, "are the same image"),
         ({"defects": [defect], "masks": [tmp_path / "small.png"]}, "is 40x40 px but its image"),
+        ({"defects": [defect], "masks": [tmp_path / "tiny.png"]}, "is 10x10 px but its image"),
         ({"defects": [defect], "masks": [tmp_path / "black.png"]}, "is completely black"),
         ({"defects": [defect], "masks": [mask, mask]}, "1 defective images but 2 masks"),
         ({"defects": [defect], "masks": tmp_path / "empty"}, "No defective image has a mask"),
@@ -578,7 +580,10 @@ def test_evaluate_tells_which_images_the_model_has_learned_from(taught, bad, clo
     shutil.copytree(cloth / "defects", defects, dirs_exist_ok=True)  # that were not taught
     n_taught, n_all = len(images_of(bad / "bad")), len(images_of(defects))
     done = evaluate(path, cloth / "new-good", defects, "--output", tmp_path / "m.json")
-    assert f"{n_taught} of these {n_all} defective images were taught. Figures with them are optimistic." in done.stderr
+    assert (
+        f"{n_taught} of these {n_all} defective images were learned from. Figures with them are optimistic."
+        in done.stderr
+    )
     summary = json.loads((tmp_path / "m.json").read_text())
     assert summary["learned_from"] == {"good": 0, "defective": n_taught, "left_out": False}
     assert summary["n_defective"] == n_all
@@ -586,7 +591,7 @@ def test_evaluate_tells_which_images_the_model_has_learned_from(taught, bad, clo
     shutil.copytree(cloth / "new-good", some_good)
     Image.open(images_of(cloth / "good")[0]).save(some_good / "copy.bmp")
     done = evaluate(path, some_good, defects, "--unseen-only", "--output", tmp_path / "m.json")
-    told = f"{n_taught} of these {n_all} defective images were taught and 1 of 9 good images was learned from. They are"
+    told = f"{n_taught} of these {n_all} defective images were learned from and 1 of 9 good images was learned from."
     assert told in done.stderr
     summary = json.loads((tmp_path / "m.json").read_text())
     assert (summary["n_good"], summary["n_defective"]) == (8, n_all - n_taught)

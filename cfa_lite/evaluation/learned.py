@@ -66,11 +66,13 @@ def without(tested: Sequence[LabeledImage], learned: Sequence[LabeledImage]) -> 
 def remark(tested: Sequence[LabeledImage], learned: Sequence[LabeledImage], is_left_out: bool) -> str:
     """Tell how many of the images a model has learned from, "" if none; `tested` includes them."""
     told: list[str] = []
-    for is_defective, kind, how in ((True, "defective", "taught"), (False, "good", "learned from")):
+    for is_defective, kind in ((True, "defective"), (False, "good")):
         n = sum(one.defective == is_defective for one in learned)
         of = sum(one.defective == is_defective for one in tested)
         if n:
-            told.append(f"{n} of {'these ' if not told else ''}{of} {kind} images {'was' if n == 1 else 'were'} {how}")
+            told.append(
+                f"{n} of {'these ' if not told else ''}{of} {kind} images {'was' if n == 1 else 'were'} learned from"
+            )
     if not told:
         return ""
     end = "They are left out." if is_left_out else "Figures with them are optimistic. --unseen-only leaves them out."

@@ -73,7 +73,7 @@ def read(
     name = os.fspath(mask) if isinstance(mask, (str, os.PathLike)) else f"mask of {image}"
     if isinstance(mask, np.ndarray) and mask.dtype == bool:
         mask = mask.astype(np.uint8)
-    band = images.read(mask, name, None, max_megapixels).bands[0]
+    band = images.read(mask, name, None, max_megapixels, min_side_px=1).bands[0]  # its size is checked below
     values = np.asarray(band if band.mode == "F" else band.convert("L"), np.float32)
     (h, w), (image_h, image_w) = values.shape, size_px
     if (h, w) != (image_h, image_w):

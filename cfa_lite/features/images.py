@@ -105,6 +105,7 @@ def read(
     name: str = "image",
     value_range: ValueRange | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    min_side_px: int = MIN_SIDE_PX,
 ) -> LoadedImage:
     """Read an image.
 
@@ -133,6 +134,7 @@ def read(
         Values that become 0 and 255, linearly. Values outside the range are not clipped.
     max_megapixels : float, default: 200
         Largest file that is read, in millions of pixels. Arrays and PIL images are in memory already.
+    min_side_px : int, default: 32
 
     Returns
     -------
@@ -164,9 +166,9 @@ def read(
         raise _unknown_type(image, name)
     loaded = LoadedImage(bands, n_pages, is_depth_cut)
     h, w = loaded.size_px
-    if min(h, w) < MIN_SIDE_PX:
+    if min(h, w) < min_side_px:
         raise ImageError(
-            f"{name} is {w}x{h} px; at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px are required. Use larger crops."
+            f"{name} is {w}x{h} px; at least {min_side_px}x{min_side_px} px are required. Use larger crops."
         )
     return loaded
 

@@ -44,7 +44,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Check that no output file is an input of the run, or is written twice.
+    """Check that no output file is an input of the run, is written twice, or is a folder.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
     Raises
     ------
     OutputError
-        If a file is in both, or twice among `targets`.
+        If a file is in both, or twice among `targets`, or a folder has its name.
     """
     read = {path.resolve(): path for path in inputs}
     written: dict[Path, Path] = {}
@@ -66,6 +66,8 @@ def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise OutputError(f"{target} would overwrite {read[place]}, which this run reads. Choose another file.")
         if written.setdefault(place, target) is not target:
             raise OutputError(f"{target} is given for two outputs. Choose different files.")
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder. Give the name of a file.")
 
 
 def write_image(image: Image.Image, path: Path, below: Path | None = None) -> None:

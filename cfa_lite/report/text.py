@@ -157,7 +157,7 @@ def _origin(limits: dict[str, Any]) -> str:
     margin = f", margin {limits['margin']:.0%}" if limits["margin"] else ""
     groups = "" if limits["n_groups"] == limits["n_images"] else f" in {limits['n_groups']} independent groups"
     left_out = f", {limits['n_left_out']} left out" if limits.get("n_left_out") else ""
-    images = f"{limits['n_images']} good images{groups}"
+    images = f"{limits['n_images']} good image{'s' * (limits['n_images'] != 1)}{groups}"
     origins = {
         "fit": f"{images}, each held out once",
         "calibrate": f"{images} that fit has not seen",

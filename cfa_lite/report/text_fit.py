@@ -31,6 +31,8 @@ def why_no_unsure(limits: Mapping[str, Any]) -> str:
     if width >= NARROW_ZONE or limits["source"] == "by hand":
         return ""
     what = "groups of good images" if limits["n_groups"] < limits["n_images"] else "good images"
+    if limits["n_groups"] == 1:
+        what = what.replace("groups", "group") if limits["n_images"] > 1 else "good image"
     rate = math.ceil(100 * max(2 * limits["unsure_rate"], 5 / (limits["n_groups"] + 1))) / 100
     higher = f"A higher --unsure-rate, such as {rate:g}, or more" if rate < 1 else "More"
     if width < 0.001:
