@@ -456,6 +456,22 @@ def test_a_fit_leaves_out_defects_that_would_be_invalid(small_images, rng, tmp_p
         CFA(recipe="whitened", n_centers=8, threads=1).fit(small_images, defects=[blank])
 
 
+def test_a_fit_looks_at_defects_and_masks_before_it_takes_time(small_images, tmp_path):
+    h, w = small_images[0].shape[:2]
+    for name, size in (("defect", (w, h)), ("dot", (1, 1)), ("mask", (10, 10))):
+        Image.new("L", size, 200).save(tmp_path / f"{name}.png")
+    defect, dot, mask = (tmp_path / f"{name}.png" for name in ("defect", "dot", "mask"))
+    seen = []
+    for arguments, words in [
+        ({"defects": [dot]}, "dot.png is 1x1 px; at least 32x32 px are required"),
+        ({"defects": [defect], "masks": [mask]}, f"mask.png is 10x10 px but its image {defect} is {w}x{h} px"),
+        ({"defects": [defect], "masks": [tmp_path / "gone.png"]}, "gone.png"),
+    ]:
+        with pytest.raises(ImageError, match=words):
+            CFA(threads=1).fit(small_images, **arguments, progress=lambda *told: seen.append(told))
+    assert not seen
+
+
 def test_command_teach_names_what_it_leaves_out(part, cloth, bad, tmp_path, caplog):
     defect = images_of(bad / "bad")[0]
     extra = tmp_path / "extra"

@@ -40,6 +40,22 @@ def _names(stem: str) -> Iterator[str]:
             yield name + suffix.upper()
 
 
+def check_size(size_px: tuple[int, int], mask: str, image_size_px: tuple[int, int], image: str) -> None:
+    """Check that the size (h, w) of a mask is that of its image; both have names.
+
+    Raises
+    ------
+    ImageError
+        If it is another one.
+    """
+    (h, w), (image_h, image_w) = size_px, image_size_px
+    if (h, w) != (image_h, image_w):
+        raise ImageError(
+            f"The ground-truth mask {mask} is {w}x{h} px but its image {image} is {image_w}x{image_h} px. Draw the mask"
+            " at the size of the image."
+        )
+
+
 def read(
     mask: str | os.PathLike[str] | Image.Image | np.ndarray,
     size_px: tuple[int, int],
@@ -75,12 +91,7 @@ def read(
         mask = mask.astype(np.uint8)
     band = images.read(mask, name, None, max_megapixels, min_side_px=1).bands[0]  # its size is checked below
     values = np.asarray(band if band.mode == "F" else band.convert("L"), np.float32)
-    (h, w), (image_h, image_w) = values.shape, size_px
-    if (h, w) != (image_h, image_w):
-        raise ImageError(
-            f"The ground-truth mask {name} is {w}x{h} px but its image {image} is {image_w}x{image_h} px. Draw the mask"
-            " at the size of the image."
-        )
+    check_size((values.shape[0], values.shape[1]), name, size_px, image)
     if not values.any():
         raise ImageError(
             f"The ground-truth mask {name} is completely black but {image} counts as defective. Draw the defect, or"

@@ -18,7 +18,7 @@ from ..method import _kernels
 from . import decoding
 from .image_files import SUFFIXES, Found, ImageFile, find_images
 from .mask import InspectionMask
-from .size_limit import MAX_MEGAPIXELS
+from .size_limit import MAX_MEGAPIXELS, check_side
 
 __all__ = [
     "SUFFIXES", "Found", "ImageFile", "ImageLike", "LoadedImage", "ValueRange", "buffered", "find_images", "halve",
@@ -165,11 +165,7 @@ def read(
     else:
         raise _unknown_type(image, name)
     loaded = LoadedImage(bands, n_pages, is_depth_cut)
-    h, w = loaded.size_px
-    if min(h, w) < min_side_px:
-        raise ImageError(
-            f"{name} is {w}x{h} px; at least {min_side_px}x{min_side_px} px are required. Use larger crops."
-        )
+    check_side(loaded.size_px, name, min_side_px)
     return loaded
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..parameters import MAX_MEGAPIXELS
 
-__all__ = ["MAX_MEGAPIXELS", "bytes_per_px", "check", "lifted", "too_little_memory"]
+__all__ = ["MAX_MEGAPIXELS", "bytes_per_px", "check", "check_side", "lifted", "too_little_memory"]
 
 # Highest memory while a file is read, in bytes per pixel, measured with Pillow 13: by the mode that Pillow gives it,
 _BYTES_PER_PX = {"1": 2, "L": 1, "P": 5, "RGB": 4, "I;16": 12, "I;16B": 12, "I": 16, "F": 16}
@@ -91,3 +91,10 @@ def too_little_memory(name: str) -> str:
         f"{name} was not inspected: the memory of this computer is too small. Inspect fewer images at the same time"
         " (--threads 1), or cut the image into parts."
     )
+
+
+def check_side(size_px: tuple[int, int], name: str, least_px: int) -> None:
+    """Raise ImageError if a side of an image (h, w) is shorter than `least_px`."""
+    if min(size_px) < least_px:
+        size = f"{size_px[1]}x{size_px[0]}"
+        raise ImageError(f"{name} is {size} px; at least {least_px}x{least_px} px are required. Use larger crops.")

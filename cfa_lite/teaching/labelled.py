@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, one_line
-from ..features import defect_masks, image_files, images
+from ..features import defect_masks, image_files, images, size_limit
 from ..features.images import ImageLike
 
 DEFECT = "defect"  # kind of an image that no folder names
@@ -188,12 +188,16 @@ def _mask_in(folder: Path, one: LabelledImage, is_unique: bool) -> Path | None:
 
 
 def check_readable(labelled: Iterable[LabelledImage], max_megapixels: float) -> None:
-    """Check the headers of all images, before time is spent on a fit.
+    """Check the headers of all images and masks, before time is spent on a fit.
 
     Raises
     ------
     ImageError
-        If one cannot be read.
+        If one cannot be read, an image is too small, or a mask has another size than its image.
     """
     for one in labelled:
-        images.size_of(one.image, one.name, max_megapixels)
+        size_px = images.size_of(one.image, one.name, max_megapixels)
+        size_limit.check_side(size_px, one.name, images.MIN_SIDE_PX)
+        if isinstance(one.given_mask, (str, os.PathLike)):
+            mask = os.fspath(one.given_mask)
+            defect_masks.check_size(images.size_of(mask, mask, max_megapixels), mask, size_px, one.name)
