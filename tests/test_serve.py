@@ -334,3 +334,11 @@ def test_token_is_needed_where_others_reach_the_server(part, line):
     assert one.post(content, Authorization=f"Bearer {TOKEN}")[0] == 200
     assert one.ask("GET", "/metrics")[0] == 401 and one.ask("GET", "/health")[0] == 200
     one.stop()
+
+
+def test_port_in_use_is_told_once(part):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", part, "--port", port)
+    assert done.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be listened at (Address already in use). Choose another --port" in done.stderr

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 from test_cli import run
 
-from cfa_lite import OutputError
+from cfa_lite import OutputError, load
+from cfa_lite.commands import waiting
 from cfa_lite.line.arrivals import Arrivals, digest
 from cfa_lite.line.journal import Journal
 from cfa_lite.line.moving import finish_moves
@@ -112,6 +113,36 @@ def test_wrong_arguments_are_refused(part, tmp_path, arguments, code, words):
     places = {"part": part, "in": tmp_path / "in", "gone": tmp_path / "gone"}
     done = watch(*(a.format(**places) for a in arguments), "--output", tmp_path / "rows.csv")
     assert done.exit_code == code and words in done.stderr, done.output
+
+
+def test_folder_that_is_missing_at_the_start_is_no_folder_that_went_away(part, tmp_path):
+    done = run("watch", part, tmp_path / "gone", "--output", tmp_path / "rows.csv")
+    assert done.exit_code == 1 and "gone does not exist. Check the path." in done.stderr
+    done = run("station", part, "--watch", tmp_path / "gone")
+    assert done.exit_code == 1 and "gone does not exist. Check the path." in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_table_that_goes_on_with_another_limit_is_told(part, line, tmp_path):
+    folder, output = fill(tmp_path / "in", line[:1]), tmp_path / "rows.csv"
+    told = "goes on with another model or limit: its earlier rows have raw limits of "
+    assert told not in watch(part, folder, "--output", output).stderr
+    assert told not in watch(part, folder, "--output", output, "--threshold", load(part).threshold_).stderr
+    shutil.copy(line[1], folder)
+    done = watch(part, folder, "--output", output, "--threshold", 123.456)
+    assert done.exit_code == 0 and told in done.stderr and "and new ones have 123.456." in done.stderr
+    assert [row["raw_limit"] for row in rows_of(output)][1] == "123.456"
+    assert told not in watch(part, folder, "--output", output, "--threshold", 123.456).stderr
+
+
+def test_watch_that_waits_for_images_does_not_say_that_it_starts(part, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(Watch, "run", lambda self, **_: ran.append(time.sleep(4 * waiting._LOOK_SECONDS)))
+    (tmp_path / "in").mkdir()
+    done = run("watch", part, tmp_path / "in", "--output", tmp_path / "rows.csv")
+    assert ran and done.exit_code == 0, done.output
+    assert "starting" not in done.stderr.partition("watching ")[2]
 
 
 # The loop, with an inspector that only reads the image

@@ -85,8 +85,10 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
+        # The text of the error repeats the address.
+        reason = os.strerror(error.errno) if error.errno and not isinstance(error, socket.gaierror) else error.strerror
         raise CfaLiteError(
-            f"{host}:{port} cannot be listened at ({error.strerror or error}). Choose another --port or --host."
+            f"{host}:{port} cannot be listened at ({reason or error}). Choose another --port or --host."
         ) from error
 
 

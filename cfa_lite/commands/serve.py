@@ -14,6 +14,7 @@ from . import listening, options
 from .listening import TOKEN
 from .options import PATH
 from .rules import RunRules, run_rules
+from .waiting import current
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -69,6 +70,7 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
 
         answerer = Answerer(_load(parts, rules, threads), n_waiting)
         click.echo(f"ready: {', '.join(answerer.models)}", err=True)
+        current().close()
         try:
             stdio_.serve(answerer, sys.stdin.buffer, sys.stdout.buffer, roots or None, max_bytes)
         finally:
@@ -90,6 +92,7 @@ def serve(parts: tuple[Path, ...], stdio: bool, host: str, port: int, allow_remo
         answerer = Answerer(models, n_waiting, metrics.finished)
         site = server.Site(answerer, metrics, server.Rules(roots, max_bytes, timeout, token))
         click.echo(f"{listening.address(host, socket)} answers for {', '.join(models)}", err=True)
+        current().close()
         try:
             server.run(site.app(), socket, timeout)
         finally:

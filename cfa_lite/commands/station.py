@@ -11,6 +11,7 @@ from . import listening, options
 from .listening import TOKEN
 from .options import PATH
 from .waiting import current, tell
+from .watched import refuse_missing
 
 PIN = "CFA_LITE_PIN"
 _MIN_PIN = 4  # characters
@@ -66,6 +67,7 @@ def station(part: Path, watched: Path, good: Path | None, folder: Path | None, o
         raise click.UsageError(f"The PIN has fewer than {_MIN_PIN} characters. Choose a longer one.")
     if watched.is_file():
         raise click.UsageError(f"--watch {watched} is a file. Give the folder to which the images come.")
+    refuse_missing(watched)
     if good is not None and not good.is_dir():
         raise click.UsageError(f"--good {good} is no folder.")
     folder = folder or part.with_suffix(".station")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import CfaLiteError, ImageError, OutputError
+from ..errors import CfaLiteError, OutputError
 from . import options
 from .inspecting import ImageWriter, Lines, Task
 from .options import PATH
 from .rules import RunRules, run_rules
-from .waiting import tell
+from .waiting import current, tell
+from .watched import refuse_missing, tell_other_limits
 
 if TYPE_CHECKING:
     from ..base.detector import Detector
@@ -90,8 +91,7 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     moved = [move_to] if move_to else []
     _refuse_inputs_as_outputs(folders, [*writer.folders.values(), *moved])
     for folder in folders:
-        if once and not folder.is_dir():
-            raise ImageError(f"{folder} does not exist. Check the path.")
+        refuse_missing(folder)
     named = (parts[0] if len(parts) == 1 else output).stem.translate(str.maketrans("+#", "__"))
     publisher = _publisher(address, f"cfa-lite/{named}" if mqtt_topic is None else mqtt_topic)
     models = rules.load_all(parts, threads=1)  # several images at once, each on one thread
@@ -131,12 +131,14 @@ def watch(pairs: tuple[Path, ...], output: Path, fmt: str | None, journal: Path 
     except CfaLiteError:
         kept.discard()
         raise
+    tell_other_limits(output, kept, [model.threshold_ for model in models])
     arrivals = Arrivals(folders, [*writer.folders.values(), *moved], kept, patience, tell)
     try:
         with ended_by_signals(waker), woken_by_changes(waker, folders):
             if publisher is not None:
                 publisher.start()
             tell(f"watching {', '.join(map(str, folders))}")
+            current().close()
             Watch(station, kept, table, arrivals, waker, table_format).run(only_present=once)
     finally:
         if publisher is not None:

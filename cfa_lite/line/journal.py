@@ -97,6 +97,16 @@ class Journal:
         found: str = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
         return found
 
+    def exchange_fact(self, name: str, value: str) -> str:
+        """Return what the journal tells of itself by this name, and let it tell `value` from now on.
+
+        If it has not told anything yet, `value` is returned.
+        """
+        before = self._fact(name, value)
+        with contextlib.suppress(sqlite3.Error):  # with a full disk, it is told again at the next start
+            self._db.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))
+        return before
+
     def __len__(self) -> int:
         n: int = self._db.execute("SELECT COALESCE(MAX(id), 0) FROM images").fetchone()[0]
         return n
