@@ -89,6 +89,7 @@ class TestSet:
 
     def __init__(self, root: Path, evaluate: ModuleType):
         self.paths = sorted(p for folder in (root / "test").iterdir() for p in folder.iterdir())
+        self.images: list[Path] | list[Image.Image] = self.paths
         self.labels = np.array([p.parent.name != "good" for p in self.paths])
         self.masks = (
             np.stack([evaluate.mask_of(root, p) for p in self.paths]) if (root / "ground_truth").is_dir() else None
