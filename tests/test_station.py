@@ -154,6 +154,36 @@ def test_no_decision_and_no_result_is_lost_when_the_process_is_killed(part, line
     assert len(rows) == 1 + len(line)
 
 
+def test_a_teaching_that_the_end_of_the_station_has_ended_is_told(part, cloth, line, tmp_path):
+    def left(*more):
+        return running(part, tmp_path, "--good", cloth / "good", *more)
+
+    def sign_in(station):
+        station.post("/sign-in", operator="Ada")
+        station.post("/engineer", pin=PIN)
+
+    with left() as station:
+        copy_in(line, station.watched)
+        station.wait(lambda news: news["newest"] == len(line))
+        sign_in(station)
+        first = station.get("/images")["images"][0]
+        station.post(f"/images/{first['id']}/decision", action="defect", kind="hole")
+        station.post("/teaching/start")
+        station.process.kill()
+    with left() as station:
+        found = station.get("/teaching")
+        assert (found["state"], found["message"][:40]) == ("failed", "The station ended while it was teaching.")
+        sign_in(station)
+        station.post("/teaching/start")
+        station.wait(lambda news: news["job"]["state"] == "ready")
+    with left() as station:
+        assert "ended before the taught model was accepted" in station.get("/teaching")["message"]
+        sign_in(station)
+        station.post("/teaching/throw-away")
+    with left() as station:
+        assert station.get("/teaching")["state"] == "idle"
+
+
 @pytest.mark.slow
 def test_a_taught_model_is_in_use_once_it_is_accepted_and_stays_so(part, cloth, line, tmp_path):
     with running(part, tmp_path, "--good", cloth / "good") as station:

@@ -92,6 +92,19 @@ class Database:
         if found != VERSION:
             raise OutputError(f"{path} is a file of version {found}, and this is {VERSION}. Give another --folder.")
 
+    def fact(self, name: str) -> str | None:
+        """Return what the station remembers by this name; None for nothing."""
+        with self.reading() as db:
+            found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Remember a value by this name, or forget it."""
+        with self.writing() as db:
+            db.execute("DELETE FROM facts WHERE name = ?", (name,))
+            if value is not None:
+                db.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Use the file alone for a block that changes nothing."""

@@ -129,7 +129,7 @@ class RunningStation:
         self._reviews.catch_up()
         self._history = History(self._journal, fmt, self._reviews.in_use_since)
         decisions, kept = Decisions(self._database), KeptImages(places[2], setup.max_bytes)
-        job = TeachingJob(self._versions, self._reviews, decisions, kept, good)
+        job = TeachingJob(self._versions, self._reviews, decisions, kept, good, self._database)
         self.parts = Parts(
             setup.part.stem, self._reviews, self._history, decisions, kept, self._versions, self._pictures, job,
             sessions, self._notice,

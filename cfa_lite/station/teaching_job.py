@@ -5,13 +5,14 @@ Each time, the model that was fitted is taught from all decisions, so what was u
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CfaLiteError, ImageError, one_line
+from ..errors import CfaLiteError, ImageError, OutputError, one_line
 from ..estimator import CFA
 from ..features import images
 from ..line.answering import RequestError
@@ -19,6 +20,7 @@ from ..report import text, text_taught
 from ..results import Inspection
 from ..teaching.teach import Change, Taught
 from . import marks
+from .database import Database
 from .decisions import Decisions
 from .kept_images import KeptImages
 from .reviewing import ReviewedImage, Reviews
@@ -78,6 +80,13 @@ class _Lesson:
         return message
 
 
+_FACT = "teaching"
+_LEFT = {
+    RUNNING: "The station ended while it was teaching. Nothing has changed: teach again.",
+    READY: "The station ended before the taught model was accepted. Nothing has changed: teach again.",
+}
+
+
 class _ThrownAwayError(Exception):
     """Nobody waits for the taught model any more."""
 
@@ -93,18 +102,23 @@ class TeachingJob:
     kept_images : KeptImages
     good : sequence of Path
         Good images, in addition to those that were decided to be good.
+    database : Database
+        Remembers that a job was not ended, so that the next start of the station can say so.
     """
 
     def __init__(
-        self, versions: Versions, reviews: Reviews, decisions: Decisions, kept_images: KeptImages, good: Sequence[Path]
-    ) -> None:
+        self, versions: Versions, reviews: Reviews, decisions: Decisions, kept_images: KeptImages, good: Sequence[Path],
+        database: Database,
+    ) -> None:  # fmt: skip
         self._versions, self._reviews, self._decisions = versions, reviews, decisions
         self._kept_images, self._good = kept_images, good
         self._lock = threading.Lock()
         self._number = 0  # of the job at hand
         self._taught: tuple[CFA, int] | None = None  # that is ready, and the version that it was taught from
         self._thread: threading.Thread | None = None
-        self.progress = Progress()
+        self._database = database
+        left = database.fact(_FACT)
+        self.progress = Progress() if left is None else Progress(FAILED, message=_LEFT.get(left, _LEFT[RUNNING]))
 
     @property
     def n_given(self) -> int:
@@ -135,7 +149,7 @@ class TeachingJob:
                     " DIR, the folder of good images that the model was fitted on",
                 )  # fmt: skip
             self._number += 1
-            self.progress = Progress(RUNNING, "reading the model")
+            self._set(Progress(RUNNING, "reading the model"))
             arguments = self._number, lesson, self._versions.in_use
             self._thread = threading.Thread(target=self._run, args=arguments, name="cfa-lite-teaching", daemon=True)
             self._thread.start()
@@ -146,20 +160,30 @@ class TeachingJob:
             if self._taught is None:
                 raise RequestError(409, "no taught model waits")
             number = self._versions.accept(*self._taught, operator)
-            self._taught, self.progress = None, Progress()
+            self._taught = None
+            self._set(Progress())
             return number
 
     def throw_away(self) -> None:
         """Forget the taught model, or stop teaching."""
         with self._lock:
             self._number += 1
-            self._taught, self.progress = None, Progress()
+            self._taught = None
+            self._set(Progress())
 
     def close(self) -> None:
-        """Stop teaching, and wait until it has stopped."""
-        self.throw_away()
+        """Stop teaching, and wait until it has stopped. The next start of the station says so."""
+        with self._lock:
+            self._number += 1
+            self._taught, self.progress = None, Progress()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
+
+    def _set(self, progress: Progress) -> None:
+        """Take a new state, and remember it if the end of the station would end it."""
+        self.progress = progress
+        with contextlib.suppress(OutputError):  # a full disk does not stop teaching
+            self._database.remember(_FACT, progress.state if progress.state in _LEFT else None)
 
     def _lesson(self) -> _Lesson:
         by_content = {image.content.digest: image for image in self._reviews.taught()}  # the last decision counts
@@ -191,7 +215,7 @@ class TeachingJob:
             found = Progress(FAILED, message=f"{type(error).__name__}: {error}. Please report this.")
         with self._lock:
             if number == self._number:
-                self.progress = found
+                self._set(found)
                 if found.state == READY:
                     self._taught = model, base
 

@@ -64,6 +64,6 @@ export class People {
 
   show() {
     $("who").textContent = this.me.operator || "Sign in";
-    $("part").textContent = this.me.name || "";
+    $("part").textContent = $("part").title = this.me.name || "";
   }
 }
