@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -163,9 +164,17 @@ def test_adjust(loaded, line):
     loaded.adjust(threshold=result.raw_score)
     assert loaded.inspect(line[0]).score == 1
     assert [entry["source"] for entry in loaded.fitted_.history] == ["fit", "by hand"]
-    for wrong in ({}, {"sensitivity": 0}, {"threshold": float("nan")}, {"sensitivity": 1, "threshold": 1}):
-        with pytest.raises(ValueError, match="Use one of them, a number"):
-            loaded.adjust(**wrong)
+
+
+@pytest.mark.parametrize("given, told", [
+    ({"threshold": float("nan")}, "threshold=nan is not allowed. Use a number above 0."),
+    ({"sensitivity": 0}, "sensitivity=0 is not allowed. Use a number above 0."),
+    ({}, "Give either a sensitivity or a threshold."),
+    ({"sensitivity": 1, "threshold": 1}, "Give either a sensitivity or a threshold."),
+])  # fmt: skip
+def test_adjust_names_what_is_wrong(loaded, given, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        loaded.adjust(**given)
 
 
 def test_command_calibrates_and_info_shows_earlier_limits(part, cloth, tmp_path):

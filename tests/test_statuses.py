@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -303,3 +304,11 @@ def test_an_object_that_is_no_image_does_not_end_a_batch(model, line):
     results = list(model.inspect_many([*odd, line[0]]))
     assert [r.status for r in results] == ["error"] * 4 + ["ok"]
     assert "int64" in results[0].message and "value_range" in results[3].message
+
+
+def test_calibrate_says_that_no_defect_was_inspected(part, tmp_path):
+    Image.new("L", (64, 64)).save(tmp_path / "blank.png")
+    file = shutil.copy(part, tmp_path / "copy.cfa")
+    done = run("calibrate", file, "--sensitivity", 1.1, "--defects", tmp_path / "blank.png")
+    assert done.exit_code == 0, done.output
+    assert "none of 1 was inspected" in done.stdout and "interval" not in done.stdout

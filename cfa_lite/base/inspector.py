@@ -226,13 +226,14 @@ class Inspector(OutlierDetectorContract):
             If none or both are given, or one is not above 0.
         """
         product = self._product()
-        given = [value for value in (sensitivity, threshold) if value is not None]
-        if len(given) != 1 or not (math.isfinite(given[0]) and given[0] > 0):
-            raise ValueError(
-                f"sensitivity={sensitivity!r} and threshold={threshold!r} are not allowed. Use one of them, a number"
-                " above 0."
-            )
-        factor = 1 / sensitivity if sensitivity is not None else given[0] / self.threshold_
+        both = {"sensitivity": sensitivity, "threshold": threshold}
+        given = {name: value for name, value in both.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError("Give either a sensitivity or a threshold.")
+        ((name, value),) = given.items()
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}={value!r} is not allowed. Use a number above 0.")
+        factor = 1 / value if name == "sensitivity" else value / self.threshold_
         made = limits.scaled(product.limits, factor, product.good_scores, product.good_groups)
         self.fitted_ = product.with_limits(made, product.good_scores, product.good_groups)
         return self

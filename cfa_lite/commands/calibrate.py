@@ -94,6 +94,8 @@ def _found(model: Detector, defective: list[Path]) -> str:
     inspecting.run(tasks, model.inspect_many([task.path for task in tasks]), sinks)
     verdicts = counts.verdicts
     n = sum(verdicts[verdict] for verdict in ("NG", "UNSURE", "OK"))
+    if not n:
+        return f"none of {len(tasks)} was inspected"
     low, high = binomial_interval(verdicts["NG"], n)
     others = f", {len(tasks) - n} not inspected" if n < len(tasks) else ""
     seen = learned.find(model, [LabeledImage(path, "defect", None) for path in defective])

@@ -132,7 +132,8 @@ def make_demo(
         with whole_file(folder / "defects.csv") as file:
             file.write("\n".join([*rows, ""]).encode())
     except OSError as error:
-        raise OutputError(f"The demo cannot be written to {folder} ({error}). Name another folder.") from error
+        reason = error.strerror or error
+        raise OutputError(f"The demo cannot be written to {folder} ({reason}). Name another folder.") from error
     return DemoSummary(folder, n_good, len(line), len(line) - n_line_good)
 
 
