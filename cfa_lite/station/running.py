@@ -105,16 +105,17 @@ class RunningStation:
         self._notice, self.waker = Notice(), Waker()
         self._version_of: dict[Path, int] = {}
         with contextlib.ExitStack() as refused:  # nothing is left of a start that is refused
-            if not setup.folder.exists():
-                refused.callback(shutil.rmtree, setup.folder, ignore_errors=True)
             self._open(setup, sessions, refused)
             if setup.move_to:
                 outputs.make_folder(setup.move_to)
             refused.pop_all()
 
     def _open(self, setup: Setup, sessions: Sessions, refused: contextlib.ExitStack) -> None:
+        is_new = not setup.folder.exists()
         places = [outputs.make_folder(setup.folder / name) for name in ("", "models", "images")]
         self._database = Database(setup.folder / "station.sqlite")
+        if is_new:  # and the database is not that of another station which is just starting
+            refused.callback(shutil.rmtree, setup.folder, ignore_errors=True)
         refused.callback(self._database.close)
         self._versions = Versions(self._database, setup.part, places[1])
         in_use = self._versions.in_use
