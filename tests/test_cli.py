@@ -200,7 +200,7 @@ def test_wrong_usage_is_explained(part, good, tmp_path):
         ((*fit, "--workers", 2), "Use them with --each"),
         (("score", part, good[0], "--resume"), "Name their file with --output"),
         (("score", part, good[0], "--sensitivity", 0), "'--sensitivity'"),
-        (("score", part, good[0], "--sensitivity", 2, "--threshold", 1), "Use one of them"),
+        (("score", part, good[0], "--sensitivity", 2, "--threshold", 1), "Give either a sensitivity or a threshold"),
         (("score", part, good[0], "--workers", 2, "--dask", "a:1"), "Give only one of them"),
         (("calibrate", part), "Give GOOD images, --sensitivity or --threshold"),
         (("calibrate", part, "--group-by", "x"), "--group-by needs GOOD images"),
