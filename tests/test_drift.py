@@ -2,14 +2,15 @@
 
 import json
 import re
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 from test_cli import run
 
-from cfa_lite.drift import chart
+from cfa_lite.drift import chart, rows
 from cfa_lite.report import tables
-from cfa_lite.results import OLDER_FIELDS, Inspection
+from cfa_lite.results import FIELDS, OLDER_FIELDS, Inspection
 
 N = 700
 CHANGED = 500
@@ -103,16 +104,22 @@ def test_a_line_whose_images_resemble_each_other_is_not_judged_by_too_few(tmp_pa
         ("\x89PNG\n\x1a\n", "does not hold results of cfa-lite"),
         ("header", "has 0 inspected images"),
         ("cut", "row 3 cannot be read"),
-        ("words", "could not convert string to float"),
+        ("words", "row 1 cannot be read (could not convert string to float"),
+        ("twice", "row 1 cannot be read (there is more than one column score)"),
+        ("huge", "row 2 cannot be read (int too large"),
     ],
 )
 def test_unusable_files_are_named(tmp_path, text, message):
     path = tmp_path / "r.csv"
     if text is not None:
-        rows = write(path, [0.5] * 5).read_text("utf-8").splitlines(keepends=True)
+        lines = write(path, [0.5] * 5).read_text("utf-8-sig").splitlines(keepends=True)
         made = {
-            "header": rows[0], "cut": "".join(rows[:3]) + "a.png,ok\n",
-            "words": rows[0] + rows[1].replace("0.5", "half"),
+            "header": lines[0], "cut": "".join(lines[:3]) + "a.png,ok\n",
+            "words": lines[0] + lines[1].replace("0.5", "half"),
+            "twice": lines[0].replace("\n", ",score\n") + lines[1].replace("\n", ",9\n"),
+            "huge": "".join(
+                json.dumps(dict.fromkeys(FIELDS, 1) | {"status": "ok", "score": 10**n}) + "\n" for n in (0, 400)
+            ),
         }  # fmt: skip
         path.write_text(made.get(text, text), "utf-8")
     done = run("drift", path)
@@ -125,6 +132,68 @@ def test_rows_of_images_that_could_not_be_inspected_do_not_count(tmp_path, score
     error = json.loads(path.read_text("utf-8").splitlines()[0]) | {"status": "error", "score": None}
     path.write_text(path.read_text("utf-8") + f"{json.dumps(error)}\n" * 100, "utf-8")
     assert "100 images compared" in run("drift", path).stdout
+
+
+def edited(path, edit):
+    """Change each row of JSON lines by its number, as another program that writes them again."""
+    rows = [edit(i, json.loads(line)) for i, line in enumerate(path.read_text("utf-8").splitlines())]
+    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("what", ["INVALID images", "no light"])
+def test_quantities_whose_values_have_ended_are_not_judged(tmp_path, rng, scores, what):
+    """From the 310th image on, the quantity is not measured: this is no sign that it is steady."""
+    gone = {"status": "invalid", "verdict": "INVALID"} if what == "INVALID images" else {"brightness": None}
+    path = write(tmp_path / "r.jsonl", scores, 120 + rng.standard_normal(N))
+    told = run("drift", edited(path, lambda i, row: row | gone if i >= 310 else row)).stdout.splitlines()
+    judged, not_judged = ("light", "scores") if what == "INVALID images" else ("scores", "light")
+    assert f"No change of {judged}." in told
+    assert f"Not judged: {not_judged}: only 10 of the compared images have a value, and 20 are needed." in told
+
+
+def test_times_with_zones_are_compared_with_times_without(tmp_path, scores):
+    """Times without a zone are those of this computer. Every second row names one: its own, UTC, or three hours off."""
+    path = write(tmp_path / "r.jsonl", scores)
+    times = rows.read(path).times
+
+    def with_zone(i, row):
+        utc = datetime.fromisoformat(row["time"]).astimezone(timezone.utc)
+        told = utc.astimezone().isoformat(), f"{utc:%Y-%m-%dT%H:%M:%SZ}", utc.astimezone(timezone(timedelta(hours=3)))
+        return row | ({"time": str(told[i % 3])} if i % 2 else {})
+
+    assert None not in times and rows.read(edited(path, with_zone)).times == times
+    assert run("drift", path, "--by-time").exit_code == 0
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+def test_paths_may_hold_line_separators_of_unicode(tmp_path, scores, fmt):
+    path = write(tmp_path / f"r.{fmt}", scores)
+    path.write_text(path.read_text("utf-8").replace("5.png", "\u2028\x855.png"), "utf-8")
+    assert "400 images compared" in run("drift", path).stdout
+    assert rows.read(path).paths[5] == "\u2028\x855.png"
+
+
+def test_too_few_images_name_their_file_and_a_remedy(tmp_path, rng, scores):
+    many, few = (
+        write(tmp_path / "many.csv", scores, 120 + rng.standard_normal(N)),
+        write(tmp_path / "few.csv", scores[:1]),
+    )
+    assert f"{few} has 1 inspected image. A reference of 100 and at least 20 after" in run("drift", few).stderr
+    reference = run("drift", many, "--reference-file", few).stderr
+    assert f"{few} has 1 inspected image, and a reference needs at least 100." in reference
+    compared = run("drift", few, "--reference-file", many).stderr
+    assert f"{few} has 1 inspected image, and a comparison needs at least 20." in compared
+    middle = write(tmp_path / "middle.csv", scores[:310])
+    assert "or --reference 290." in run("drift", middle).stderr
+    assert run("drift", middle, "--reference", "290").exit_code == 0
+    assert "more images." in run("drift", write(tmp_path / "short.csv", scores[:119])).stderr
+
+
+def test_a_quantity_that_only_the_reference_lacks_is_told_as_that(tmp_path, rng, scores):
+    reference = write(tmp_path / "good.csv", scores)
+    told = run("drift", write(tmp_path / "r.csv", scores, 120 + rng.standard_normal(N)), "--reference-file", reference)
+    assert "Not judged: light: only 0 images of the reference have a value, and 100 are needed." in told.stdout
 
 
 def test_run_length_agrees_with_a_simulation(rng):

@@ -88,6 +88,7 @@ def test_scores_are_compared_with_those_of_the_model_in_use(line):
     assert state(found)["scores"] and "(image 801)" in found["lines"][0]
     found = told(line, since=921)  # too few images of a third model
     assert "scores" not in state(found)
+    assert "Not judged: scores: only 30 images of the reference have a value, and 100 are needed." in found["lines"]
 
 
 def test_images_that_were_not_inspected_do_not_count(line):

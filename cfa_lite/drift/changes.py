@@ -85,22 +85,19 @@ def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
     OutputError
         If there are too few rows.
     """
-    if len(reference) < MIN_REFERENCE or len(rows) < MIN_JUDGED:
-        raise OutputError(
-            f"{rows.source} has {len(rows)} inspected images after a reference of {len(reference)}. At least"
-            f" {MIN_JUDGED} after a reference of {MIN_REFERENCE} are needed. Take a file with more images,"
-            " or a smaller --reference."
-        )
+    _refuse_too_few(rows, reference)
     changes: list[Change] = []
     steady, unknown, charts = [], {}, {}
-    told = [name for name in rows.values if name in reference.values]
-    for name in told:
-        values, known = rows.values[name], reference.values[name]
-        n_known = int((~np.isnan(known)).sum())
+    for name, values in rows.values.items():
+        known = reference.values.get(name, np.array([]))
+        n_known, n_judged = (int((~np.isnan(column)).sum()) for column in (known, values))
         if n_known < MIN_REFERENCE:
             unknown[name] = f"only {n_known} images of the reference have a value, and {MIN_REFERENCE} are needed"
             continue
-        made = chart.make(values, known, n_between_alarms * len(told))
+        if n_judged < MIN_JUDGED:
+            unknown[name] = f"only {n_judged} of the compared images have a value, and {MIN_JUDGED} are needed"
+            continue
+        made = chart.make(values, known, n_between_alarms * len(rows.values))
         if made.n_independent < MIN_INDEPENDENT:
             n_needed = int(np.ceil(MIN_INDEPENDENT / made.n_independent * n_known / 100) * 100)
             unknown[name] = (
@@ -115,6 +112,28 @@ def find(rows: Rows, reference: Rows, n_between_alarms: float) -> Drift:
             steady.append(name)
     changes.sort(key=lambda change: change.first)
     return Drift(rows, len(reference), n_between_alarms, changes, steady, unknown, charts)
+
+
+def _refuse_too_few(rows: Rows, reference: Rows) -> None:
+    if len(reference) >= MIN_REFERENCE and len(rows) >= MIN_JUDGED:
+        return
+    if rows.source != reference.source:
+        short, n_needed = (rows, MIN_JUDGED) if len(reference) >= MIN_REFERENCE else (reference, MIN_REFERENCE)
+        what = "a reference" if short is reference else "a comparison"
+        raise OutputError(
+            f"{short.source} has {_images(len(short))}, and {what} needs at least {n_needed}. Give a file with more"
+            " images."
+        )
+    n = len(rows) + len(reference)
+    smaller = f", or --reference {n - MIN_JUDGED}" if n >= MIN_REFERENCE + MIN_JUDGED else ""
+    raise OutputError(
+        f"{rows.source} has {_images(n)}. A reference of {max(len(reference), MIN_REFERENCE)} and at least {MIN_JUDGED}"
+        f" after it are needed. Give a file with more images{smaller}."
+    )
+
+
+def _images(n: int) -> str:
+    return f"{n} inspected image{'s' * (n != 1)}"
 
 
 def excursions(made: chart.Chart) -> list[tuple[int, int, int | None]]:
@@ -142,7 +161,7 @@ def _step(scores: np.ndarray, average: float) -> int:
     level = np.nan_to_num(scores)
     half = np.nanmedian(scores[: max(1, len(scores) // 4)]) / 2
     half = half if half * average > 0 else average / 2
-    return 1 + int(np.argmax(np.cumsum((level - half) * np.sign(average))[:-1])) if len(level) > 1 else 1
+    return 1 + int(np.argmax(np.cumsum((level - half) * np.sign(average))[:-1]))
 
 
 def _change(

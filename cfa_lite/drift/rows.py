@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ class Rows:
         The file.
     paths : list of str
     times : list of datetime or None
-        None where the row has no time.
+        In the time zone of this computer, without naming it. None where the row has no time.
     numbers : list of int
         Position of the row in the file, from 1.
     values : dict of str to ndarray of shape (n,)
@@ -79,14 +80,16 @@ def read(path: Path) -> Rows:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise OutputError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-    complete = text[: text.rfind("\n") + 1].splitlines(keepends=True) if "\n" in text else []
-    columns, number = Columns(), 0
+    # Not splitlines: other programs write U+2028 and the like as they are, and these end no row.
+    complete = io.StringIO(text[: text.rfind("\n") + 1], newline="")
+    columns, n_read = Columns(), 0
     try:
-        for number, row in enumerate(_json_rows(complete) if text.startswith("{") else _csv_rows(complete), 1):
-            columns.add(number, row)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        for row in _json_rows(complete) if text.startswith("{") else _csv_rows(complete, text):
+            columns.add(n_read + 1, row)
+            n_read += 1
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
         raise OutputError(
-            f"{path} does not hold results of cfa-lite: row {number + 1} cannot be read ({error}). Give a file that"
+            f"{path} does not hold results of cfa-lite: row {n_read + 1} cannot be read ({error}). Give a file that"
             " score --output or watch --output has written, as CSV or JSON lines."
         ) from error
     return columns.rows(str(path))
@@ -119,19 +122,22 @@ class Columns:
         return Rows(source, list(self._paths), list(self._times), list(self._numbers), values)
 
 
-def _csv_rows(lines: list[str]) -> Iterator[Mapping[str, Any]]:
-    separator = ";" if lines and lines[0].startswith(f"{FIELDS[0]};") else ","
+def _csv_rows(lines: Iterable[str], text: str) -> Iterator[Mapping[str, Any]]:
+    separator = ";" if text.startswith(f"{FIELDS[0]};") else ","
     reader = csv.DictReader(lines, delimiter=separator, strict=True)
-    missing = set(OLDER_FIELDS) - set(reader.fieldnames or ())
+    names = list(reader.fieldnames or ())
+    missing = set(OLDER_FIELDS) - set(names)
     if missing:
         raise ValueError(f"there is no column {min(missing, key=OLDER_FIELDS.index)}")
+    if repeated := [name for name in FIELDS if names.count(name) > 1]:
+        raise ValueError(f"there is more than one column {repeated[0]}")
     for row in reader:
         if None in row or None in row.values():
             raise ValueError("it has another number of columns")
         yield row
 
 
-def _json_rows(lines: list[str]) -> Iterator[Mapping[str, Any]]:
+def _json_rows(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     for line in lines:
         row = json.loads(line)
         missing = set(OLDER_FIELDS) - set(row)
@@ -147,6 +153,8 @@ def _number(value: Any) -> float:
 
 
 def _time(value: Any) -> datetime | None:
-    with contextlib.suppress(ValueError, TypeError):
-        return datetime.fromisoformat(value)
+    """Return a time in the time zone of this computer, without naming it, as this package writes times."""
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))  # Python 3.9 does not know Z
+        return time if time.tzinfo is None else time.astimezone().replace(tzinfo=None)
     return None

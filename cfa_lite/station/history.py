@@ -128,13 +128,9 @@ def _with_scores_since(since: int, reference: Rows, judged: Rows) -> tuple[Rows,
     own = np.flatnonzero(numbers >= since)[:N_REFERENCE]
     known = scores[own]
     scores[own] = np.nan
-    judged_scores = scores[len(reference) :]
-    if np.isnan(judged_scores).all():  # nothing to judge yet
-        rest = {name: values for name, values in judged.values.items() if name != "score"}
-        return reference, replace(judged, values=rest)
     return (
         replace(reference, values=reference.values | {"score": known}),
-        replace(judged, values=judged.values | {"score": judged_scores}),
+        replace(judged, values=judged.values | {"score": scores[len(reference) :]}),
     )
 
 
