@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +16,16 @@ import pytest
 from test_cli import run
 from test_watch import fill, rows_of
 
+from cfa_lite.errors import OutputError
+from cfa_lite.line.journal import Journal
+
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 SECONDS = 120  # until an event that has to come; waiting ends at the event
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 mqtt = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+from cfa_lite.line.mqtt import Broker as Address  # noqa: E402
+from cfa_lite.line.mqtt import Publisher  # noqa: E402
 
 
 class Broker:
@@ -215,6 +221,53 @@ def test_an_encrypted_connection_checks_the_certificate_of_the_broker(part, line
         broker.stop()
 
 
+def test_a_lasting_refusal_is_told_once(tmp_path):
+    """After each refusal the connection is closed, which is no second problem."""
+    broker = Broker(tmp_path, password="secret")
+    broker.start()
+    publisher, told, refusals = None, [], threading.Semaphore(0)
+    journal = Journal(tmp_path / "j", "csv", "")
+    try:
+        publisher = Publisher(Address.of(broker.address, {}), "t", told.append)
+        lost = publisher._client.on_disconnect
+        publisher._client.on_disconnect = lambda *given: (lost(*given), refusals.release())
+        publisher.start()
+        for _ in range(2):
+            assert refusals.acquire(timeout=SECONDS)
+        publisher.exchange(journal)
+        assert len(told) == 1 and "it refuses the connection: Not authorized" in told[0]
+        broker.stop()
+        end = time.monotonic() + SECONDS
+        while len(told) < 2 and time.monotonic() < end:
+            publisher.exchange(journal)
+            time.sleep(0.02)
+        assert "it does not answer" in told[1] or "the connection was lost" in told[1]
+    finally:
+        if publisher is not None:
+            publisher.close(journal)
+        journal.close()
+        broker.stop()
+
+
+@pytest.mark.parametrize(("alone", "needed"), [("PASSWORD", "USER"), ("CERT", "CA"), ("KEY", "CERT")])
+def test_variables_that_have_no_effect_alone_are_refused(tmp_path, alone, needed):
+    """A certificate without an authority, for example, would not make the connection encrypted."""
+    file = tmp_path / "a.pem"
+    file.touch()
+    with pytest.raises(OutputError, match=f"CFA_LITE_MQTT_{alone} is set, but CFA_LITE_MQTT_{needed} is not"):
+        Address.of("localhost", {f"CFA_LITE_MQTT_{alone}": str(file)})
+
+
+def test_addresses(tmp_path):
+    assert str(Address.of("Broker", {})) == "broker:1883" and str(Address.of("[::1]:99", {})) == "[::1]:99"
+    (tmp_path / "ca.pem").touch()
+    assert Address.of("b", {"CFA_LITE_MQTT_CA": str(tmp_path / "ca.pem")}).port == 8883
+    for address in ("line:secret@broker", ":secret@broker"):
+        with pytest.raises(ValueError, match="Set CFA_LITE_MQTT_USER") as found:
+            Address.of(address, {})
+        assert "secret" not in str(found.value)
+
+
 def test_messages_that_no_broker_takes_wait_in_the_journal(part, line, tmp_path):
     broker = Broker(tmp_path)  # not started
     folder = fill(tmp_path / "in", line[:2])
@@ -228,7 +281,13 @@ def test_messages_that_no_broker_takes_wait_in_the_journal(part, line, tmp_path)
     [
         ("a:b", "t", None, 2, "Invalid value for --mqtt"),
         ("/x", "t", None, 2, "/x is not HOST or HOST:PORT"),
-        ("localhost", "a/#", None, 1, "--mqtt-topic a/# is no topic"),
+        ("localhost:0", "t", None, 2, "localhost:0 is not HOST or HOST:PORT"),
+        ("localhost#1", "t", None, 2, "localhost#1 is not HOST or HOST:PORT"),
+        (" localhost", "t", None, 2, "is not HOST or HOST:PORT"),
+        ("broker..local", "t", None, 2, "broker..local has no valid name of a host"),
+        ("localhost", "a/#", None, 1, "--mqtt-topic 'a/#' is no topic"),
+        ("localhost", "a\udc80", None, 1, "is no topic"),
+        ("localhost", "a" * 65_535, None, 1, "is no topic"),
         ("localhost", "t", "CFA_LITE_MQTT_CA", 1, "Correct the environment variable CFA_LITE_MQTT_CA"),
         ("localhost", "t", "CFA_LITE_MQTT_KEY", 1, "Correct the environment variable CFA_LITE_MQTT_KEY"),
     ],

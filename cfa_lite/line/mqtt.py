@@ -30,7 +30,9 @@ _KEEP_ALIVE = 30  # seconds after which the broker tells that a silent watch is 
 _LONGEST_DELAY = 30  # seconds between two attempts to connect
 _SECONDS_TO_END = 5.0
 _QOS = 1  # at least once
+_LONGEST_TOPIC = 60_000  # bytes; MQTT allows 65,535, with /result
 _VARIABLES = ("USER", "PASSWORD", "CA", "CERT", "KEY")
+_NEEDED = {"PASSWORD": "USER", "CERT": "CA", "KEY": "CERT"}
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,32 @@ class Broker:
         ValueError
             If the address has no host, or no valid port.
         OutputError
-            If a file of a certificate does not exist.
+            If a file of a certificate does not exist, or a variable is set without the one that it needs.
         """
         values = {name.lower(): environment.get(f"CFA_LITE_MQTT_{name}") or None for name in _VARIABLES}
         for name in ("CA", "CERT", "KEY"):
             path = values[name.lower()]
             if path is not None and not Path(path).is_file():
                 raise OutputError(f"{path} is no file. Correct the environment variable CFA_LITE_MQTT_{name}.")
+        for name, needed in _NEEDED.items():
+            if values[name.lower()] is not None and values[needed.lower()] is None:
+                raise OutputError(
+                    f"the environment variable CFA_LITE_MQTT_{name} is set, but CFA_LITE_MQTT_{needed} is not, and it"
+                    " has no effect alone. Set both, or none."
+                )
+        if "@" in address:  # the address is not repeated: it may hold a password
+            raise ValueError("HOST[:PORT] has no user. Set CFA_LITE_MQTT_USER and CFA_LITE_MQTT_PASSWORD instead")
         parts = urlsplit(f"//{address}")
-        if not parts.hostname or parts.path or parts.username:
+        if not parts.hostname or parts.netloc != address or address.split() != [address] or parts.port == 0:
             raise ValueError(f"{address} is not HOST or HOST:PORT")
+        try:
+            parts.hostname.encode("idna")  # a connection would do so, in a thread that would end by the error
+        except UnicodeError as error:
+            raise ValueError(f"{address} has no valid name of a host") from error
         return cls(parts.hostname, parts.port or (_TLS_PORT if values["ca"] else _PORT), **values)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 class Publisher:
@@ -103,8 +117,12 @@ class Publisher:
         self._known: list[int] = []  # identifiers that the broker has acknowledged
         self._last = 0  # image whose message was given to paho
         self._told = ""
-        if not topic or set("+#\0") & set(topic):
-            raise OutputError(f"--mqtt-topic {topic} is no topic: it is empty, or holds + or #. Choose another one.")
+        self._is_refused = False  # only paho's thread uses it
+        if not 0 < _n_bytes(topic) <= _LONGEST_TOPIC or set("+#\0") & set(topic):
+            raise OutputError(
+                f"--mqtt-topic {topic[:80]!r} is no topic: it is empty, too long or no Unicode, or holds + or #. Choose"
+                " another one."
+            )
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         try:
             if broker.user is not None:
@@ -129,6 +147,7 @@ class Publisher:
         self._client.loop_start()
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._is_refused = reason.is_failure
         if reason.is_failure:
             self._events.put(("away", f"it refuses the connection: {reason}"))
             return
@@ -136,8 +155,9 @@ class Publisher:
         self._events.put(("there", None))
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if reason.is_failure:
+        if reason.is_failure and not self._is_refused:  # the end of a refused connection is nothing new
             self._events.put(("away", f"the connection was lost: {reason}"))
+        self._is_refused = False
 
     def exchange(self, journal: Journal) -> None:
         """Let the journal forget what the broker has acknowledged, and send what it holds.
@@ -201,6 +221,14 @@ def payload(identifier: str, model: str, row: str) -> bytes:
     return json.dumps({"id": identifier, "model": model} | json.loads(row), ensure_ascii=False).encode(
         "utf-8", "backslashreplace"
     )
+
+
+def _n_bytes(text: str) -> int:
+    """Return the length in UTF-8; 0 if the text is no Unicode, as names of files may be."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
 
 
 def _health(status: str) -> str:
